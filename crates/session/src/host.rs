@@ -1,0 +1,61 @@
+//! What a session asks of the process that it lives in.
+
+use crate::export::{Export, Seat, Sitter};
+use crate::limits::Limits;
+use crate::name::ExportName;
+use crate::offer::Offer;
+use crate::refusal::OptionRefusal;
+use std::sync::Arc;
+
+/// The catalog as one client may see it. Each call looks at the exports of that moment, so a client that connected
+/// before a reload and asks after it sees the new ones.
+pub trait Host: Send + Sync {
+    /// Names to list, in the order of the configuration.
+    ///
+    /// # Errors
+    /// [`OptionRefusal::Policy`] when listing is not allowed.
+    fn list(&self) -> Result<Vec<ExportName>, OptionRefusal>;
+
+    /// What GO would offer, without entering.
+    fn look(&self, name: &[u8]) -> Result<Offer, OptionRefusal>;
+
+    /// Opens the export (or shares the open one) for this session.
+    fn enter(&self, name: &[u8], sitter: &Arc<Sitter>) -> Result<Entered, OptionRefusal>;
+
+    /// Where operations that would block are done.
+    fn workers(&self) -> Arc<dyn Workers>;
+
+    /// The limits for this client.
+    fn limits(&self) -> &Limits;
+
+    /// Says something about this session to the operator.
+    fn note(&self, note: Note<'_>);
+}
+
+/// What a session says to the operator; the host chooses words, level and rate.
+#[expect(missing_docs, reason = "each variant's sentence says what its fields are")]
+#[derive(Debug)]
+pub enum Note<'a> {
+    /// An option was refused.
+    OptionRefused { option: wire::OptionKind, name: Option<&'a [u8]>, refusal: &'a OptionRefusal },
+    /// Haggling is over, and transmission begins.
+    Entered { export: &'a Export },
+}
+
+/// An export with a seat at it. Fields drop in this order: the store first, then the seat.
+#[derive(Debug)]
+pub struct Entered {
+    /// Shared by all sessions at it.
+    pub export: Arc<Export>,
+    /// Left last.
+    pub seat: Seat,
+}
+
+/// A bounded pool shared by all sessions, with a fair share for each export.
+pub trait Workers: Send + Sync {
+    /// Runs `job` soon, on a thread of the pool. Jobs of one `share` are started in order.
+    fn submit(&self, share: usize, job: Box<dyn FnOnce() + Send>);
+
+    /// One operation at a time for each export: sessions then do not overtake waiting operations inline either.
+    fn in_order(&self) -> bool;
+}

@@ -1,0 +1,230 @@
+//! The sending side of one session, shared by its own thread and the workers that finish its operations.
+//!
+//! Whoever has a reply puts it in the queue; one at a time sends. A worker never waits for a client: when there is no
+//! room it leaves the rest to the session's thread and goes on to other work.
+
+use crate::buffer::Buffer;
+use crate::channel::Channel;
+use crate::export::{Sitter, uptime_ms};
+use std::collections::VecDeque;
+use std::io;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+pub(crate) struct Line {
+    pub(crate) sitter: Arc<Sitter>,
+    outbox: Mutex<Outbox>,
+    /// Operations that a worker has or will have.
+    outstanding: AtomicUsize,
+    /// Bytes of payloads and replies held for this connection.
+    held: AtomicUsize,
+    /// The session's thread is in (or about to enter) `wait`, and wants to know of progress.
+    waiting: AtomicBool,
+    spare: Mutex<Vec<Buffer>>,
+    /// Something was written, zeroed or trimmed that no FLUSH of this session covers yet (P6).
+    pub(crate) unflushed: AtomicBool,
+}
+
+#[derive(Default)]
+struct Outbox {
+    queue: VecDeque<Piece>,
+    /// Somebody is sending; others only queue.
+    sending: bool,
+    /// Sending failed for good; nothing will leave any more.
+    broken: bool,
+}
+
+struct Piece {
+    buffer: Buffer,
+    sent: usize,
+    held: usize,
+}
+
+/// Buffers kept for the next operations of a connection.
+const SPARE_MAX: usize = 4;
+/// A larger buffer goes back to the system: what one huge read needed must not stay with an idle connection.
+const SPARE_LEN_MAX: usize = 2 << 20;
+
+impl Line {
+    pub(crate) fn new(sitter: Arc<Sitter>) -> Arc<Self> {
+        Arc::new(Self {
+            sitter,
+            outbox: Mutex::default(),
+            outstanding: AtomicUsize::new(0),
+            held: AtomicUsize::new(0),
+            waiting: AtomicBool::new(false),
+            spare: Mutex::default(),
+            unflushed: AtomicBool::new(false),
+        })
+    }
+
+    pub(crate) fn channel(&self) -> &dyn Channel {
+        &*self.sitter.channel
+    }
+
+    pub(crate) fn outstanding(&self) -> usize {
+        self.outstanding.load(Ordering::SeqCst)
+    }
+
+    pub(crate) fn held(&self) -> usize {
+        self.held.load(Ordering::SeqCst)
+    }
+
+    /// Nothing with the workers and nothing to send: the session's thread may sleep in `receive`.
+    pub(crate) fn quiet(&self) -> bool {
+        self.outstanding() == 0 && !self.has_output()
+    }
+
+    pub(crate) fn has_output(&self) -> bool {
+        let outbox = self.lock();
+        outbox.sending || !outbox.queue.is_empty()
+    }
+
+    /// Output that nobody is sending, because there was no room.
+    pub(crate) fn has_stuck_output(&self) -> bool {
+        let outbox = self.lock();
+        !outbox.sending && !outbox.queue.is_empty()
+    }
+
+    pub(crate) fn set_waiting(&self, waiting: bool) {
+        self.waiting.store(waiting, Ordering::SeqCst);
+    }
+
+    /// Counts an operation that goes to a worker.
+    pub(crate) fn begin(&self, held: usize) {
+        self.outstanding.fetch_add(1, Ordering::SeqCst);
+        self.held.fetch_add(held, Ordering::SeqCst);
+    }
+
+    /// The worker's last act for an operation: nothing of the export may be held any more.
+    pub(crate) fn complete(&self, reply: Buffer, held: usize) {
+        self.enqueue(reply, held);
+        let left = self.outstanding.fetch_sub(1, Ordering::SeqCst) - 1;
+        self.sitter.busy_since_ms.store(if left == 0 { 0 } else { uptime_ms() }, Ordering::Relaxed);
+        let stuck = self.pump();
+        if stuck || self.waiting.load(Ordering::SeqCst) {
+            self.channel().wake();
+        }
+    }
+
+    fn enqueue(&self, buffer: Buffer, held: usize) {
+        let mut outbox = self.lock();
+        if outbox.broken {
+            self.held.fetch_sub(held, Ordering::SeqCst);
+        } else {
+            outbox.queue.push_back(Piece { buffer, sent: 0, held });
+        }
+    }
+
+    /// Sends what there is room for. `true`: something is left and nobody sends it.
+    pub(crate) fn pump(&self) -> bool {
+        let send = |channel: &dyn Channel, bytes: &[u8]| channel.try_send(bytes);
+        let mut outbox = self.lock();
+        if outbox.sending {
+            return false;
+        }
+        outbox.sending = true;
+        while let Some(mut piece) = outbox.queue.pop_front() {
+            drop(outbox);
+            let result = send_rest(self.channel(), piece.buffer.as_slice(), &mut piece.sent, &send);
+            let full = matches!(&result, Err(error) if error.kind() == io::ErrorKind::WouldBlock);
+            if full {
+                outbox = self.lock();
+                outbox.queue.push_front(piece);
+                outbox.sending = false;
+                return true;
+            }
+            self.held.fetch_sub(piece.held, Ordering::SeqCst);
+            self.recycle(piece.buffer);
+            if result.is_err() {
+                self.break_off();
+            }
+            outbox = self.lock();
+        }
+        outbox.sending = false;
+        false
+    }
+
+    /// Sends the replies of one batch, waiting for room, in turn with the workers. `batch` is empty afterwards.
+    pub(crate) fn send_batch(&self, batch: &mut Buffer) {
+        if batch.is_empty() {
+            return;
+        }
+        let mut outbox = self.lock();
+        if outbox.broken {
+            batch.clear();
+            return;
+        }
+        if outbox.sending || !outbox.queue.is_empty() {
+            let held = batch.len();
+            self.held.fetch_add(held, Ordering::SeqCst);
+            outbox.queue.push_back(Piece { buffer: std::mem::take(batch), sent: 0, held });
+            drop(outbox);
+            *batch = self.spare(0);
+            self.pump();
+            return;
+        }
+        outbox.sending = true;
+        drop(outbox);
+        let mut sent = 0;
+        let result =
+            send_rest(self.channel(), batch.as_slice(), &mut sent, &|channel, bytes| channel.send(bytes));
+        batch.clear();
+        if result.is_err() {
+            self.break_off();
+        }
+        self.lock().sending = false;
+        // A worker may have queued meanwhile and, seeing somebody send, left it there.
+        self.pump();
+    }
+
+    /// Nothing can be sent any more: drops what is queued and ends the session's thread's waiting.
+    pub(crate) fn break_off(&self) {
+        let mut outbox = self.lock();
+        outbox.broken = true;
+        for piece in outbox.queue.drain(..) {
+            self.held.fetch_sub(piece.held, Ordering::SeqCst);
+        }
+        drop(outbox);
+        self.channel().close();
+    }
+
+    /// An empty buffer, a used one if there is one; of those that hold `len` bytes already, the smallest.
+    pub(crate) fn spare(&self, len: usize) -> Buffer {
+        let mut spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner);
+        let fitting = (0..spare.len()).filter(|&at| spare[at].capacity() >= len);
+        match fitting.min_by_key(|&at| spare[at].capacity()).or(spare.len().checked_sub(1)) {
+            Some(at) => spare.swap_remove(at),
+            None => Buffer::default(),
+        }
+    }
+
+    pub(crate) fn recycle(&self, mut buffer: Buffer) {
+        buffer.clear();
+        let mut spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner);
+        if spare.len() < SPARE_MAX && buffer.capacity() <= SPARE_LEN_MAX {
+            spare.push(buffer);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Outbox> {
+        self.outbox.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn send_rest(
+    channel: &dyn Channel,
+    bytes: &[u8],
+    sent: &mut usize,
+    send: &impl Fn(&dyn Channel, &[u8]) -> io::Result<usize>,
+) -> io::Result<()> {
+    while *sent < bytes.len() {
+        match send(channel, &bytes[*sent..]) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(count) => *sent += count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}

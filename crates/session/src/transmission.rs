@@ -1,0 +1,262 @@
+//! Transmission: requests in, replies out, in any order.
+//!
+//! The session's thread receives, understands every complete request, does inline what does not block and hands the
+//! rest to the workers; the replies of one batch leave in one send. While nothing is with the workers it sleeps in
+//! `receive`, otherwise in `wait`.
+
+use crate::admit::{Kind, Terms, admit};
+use crate::buffer::{Buffer, Input};
+use crate::ending::Ending;
+use crate::execute::{Patience, Style, perform};
+use crate::export::{Export, Sitter, uptime_ms};
+use crate::haggling::Agreed;
+use crate::host::{Host, Workers};
+use crate::limits::Limits;
+use crate::line::Line;
+use crate::refusal::Refusal;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use store::StoreError;
+use wire::{Command, Cookie, Request};
+
+/// A batch is sent when its replies reach this many bytes, even if more requests are at hand.
+const BATCH_LEN: usize = 256 << 10;
+
+pub(crate) struct Transmission<'a> {
+    pub(crate) limits: &'a Limits,
+    workers: Arc<dyn Workers>,
+    in_order: bool,
+    pub(crate) export: Arc<Export>,
+    terms: Terms,
+    pub(crate) style: Style,
+    pub(crate) line: Arc<Line>,
+    pub(crate) input: Input,
+    /// Replies of the batch at hand.
+    pub(crate) out: Buffer,
+    /// Between `enter` and `leave` of the turnstile, once for a batch.
+    inside: bool,
+    /// The guard was asked before this connection's first write (P4).
+    pub(crate) guarded: bool,
+    /// What the guard said when it did not let this connection write; the session ends with it.
+    pub(crate) wrong_disk: Option<String>,
+    pub(crate) tally: Tally,
+}
+
+/// Counted here and added to the shared counters once a batch.
+#[derive(Default)]
+pub(crate) struct Tally {
+    requests: u64,
+    pub(crate) read: u64,
+    pub(crate) written: u64,
+    errors: u64,
+}
+
+/// Serves one client on one export until it leaves. `input` holds what it sent ahead.
+pub(crate) fn transmit(host: &dyn Host, sitter: &Arc<Sitter>, agreed: Agreed, input: Input) -> Ending {
+    // Dropped in reverse order: whatever holds the store goes before the seat, see `Seat`.
+    let seat = agreed.entered.seat;
+    let limits = host.limits();
+    let workers = host.workers();
+    let mut transmission = Transmission {
+        limits,
+        in_order: workers.in_order(),
+        workers,
+        export: agreed.entered.export,
+        terms: Terms {
+            structured: agreed.structured,
+            allocation_context: agreed.allocation_context,
+            read_only: false,
+        },
+        style: Style { structured: agreed.structured, extents_max: limits.extents_max },
+        line: Line::new(sitter.clone()),
+        input,
+        out: Buffer::default(),
+        inside: false,
+        guarded: false,
+        wrong_disk: None,
+        tally: Tally::default(),
+    };
+    let ending = match transmission.serve() {
+        Ok(never) => match never {},
+        Err(ending) => transmission.finish(ending),
+    };
+    drop(transmission);
+    drop(seat);
+    ending
+}
+
+enum Never {}
+
+impl Transmission<'_> {
+    fn serve(&mut self) -> Result<Never, Ending> {
+        loop {
+            while let Some(header) = self.input.peek::<{ Request::SIZE }>() {
+                let request = Request::decode(header).map_err(Ending::Malformed)?;
+                self.make_room(&request)?;
+                self.input.consume(Request::SIZE);
+                self.answer(&request)?;
+                if self.out.len() >= BATCH_LEN {
+                    self.send_batch();
+                }
+            }
+            self.send_batch();
+            self.receive_more()?;
+        }
+    }
+
+    fn answer(&mut self, request: &Request) -> Result<(), Ending> {
+        self.tally.requests += 1;
+        self.terms.read_only = self.export.read_only_now.load(Ordering::Relaxed);
+        let cookie = request.cookie;
+        match admit(request, &self.export.offer, self.terms).map(|operation| operation.kind()) {
+            Ok(Kind::Disconnect) => Err(Ending::Disconnected),
+            Ok(Kind::Write { offset, len, durability }) => self.write(cookie, offset, len, durability),
+            Ok(Kind::Read { offset, len, .. }) if len > self.limits.payload_len_max => {
+                self.read_in_pieces(cookie, offset, len)
+            }
+            Ok(kind) => {
+                if !self.enter() {
+                    self.refuse(cookie, &Refusal::Fenced);
+                } else if !self.at_hand(kind, cookie) {
+                    self.submit(kind, cookie);
+                }
+                Ok(())
+            }
+            Err(refusal) => {
+                if request.command == Command::WRITE {
+                    self.skip(request.length.into())?;
+                }
+                self.refuse(cookie, &refusal);
+                Ok(())
+            }
+        }
+    }
+
+    /// Does a read inline if it does not block.
+    fn at_hand(&mut self, kind: Kind, cookie: Cookie) -> bool {
+        let Kind::Read { len, .. } = kind else { return false };
+        if len as usize > self.limits.piece_len || !self.may_overtake() {
+            return false;
+        }
+        match perform(&self.export, kind, cookie, self.style, Patience::None, &mut self.out) {
+            None => return false,
+            Some(Ok(())) => self.tally.read += u64::from(len),
+            Some(Err(error)) => self.failed(&error),
+        }
+        true
+    }
+
+    pub(crate) fn may_overtake(&self) -> bool {
+        !self.in_order || self.line.outstanding() == 0
+    }
+
+    /// Hands an operation to the workers.
+    fn submit(&mut self, kind: Kind, cookie: Cookie) {
+        let (len, held) = match kind {
+            Kind::Read { len, .. } => (u64::from(len), len as usize),
+            _ => (0, 0),
+        };
+        self.tally.read += len;
+        let changes = matches!(kind, Kind::Zero { .. } | Kind::Trim { .. });
+        if changes && !self.ask_guard(cookie) {
+            return;
+        }
+        let style = self.style;
+        self.hand_over(cookie, held, move |export, line| {
+            let mut reply = line.spare(held);
+            let flushes = kind == Kind::Flush && line.unflushed.swap(false, Ordering::SeqCst);
+            let result = perform(export, kind, cookie, style, Patience::Any, &mut reply);
+            let failed = result.and_then(Result::err);
+            if failed.is_none() && changes || failed.is_some() && flushes {
+                line.unflushed.store(true, Ordering::SeqCst);
+            }
+            (reply, failed)
+        });
+    }
+
+    /// The frame around every operation of a worker: gate, counters, and nothing of the export held at the end.
+    pub(crate) fn hand_over(
+        &mut self,
+        cookie: Cookie,
+        held: usize,
+        work: impl FnOnce(&Export, &Line) -> (Buffer, Option<StoreError>) + Send + 'static,
+    ) {
+        if !self.line.sitter.turnstile.enter(&self.export.seats.gate) {
+            self.refuse(cookie, &Refusal::Fenced);
+            return;
+        }
+        if self.line.outstanding() == 0 {
+            self.line.sitter.busy_since_ms.store(uptime_ms(), Ordering::Relaxed);
+        }
+        self.line.begin(held);
+        let (line, export, style) = (self.line.clone(), self.export.clone(), self.style);
+        let share = Arc::as_ptr(&export.seats).addr();
+        self.workers.submit(
+            share,
+            Box::new(move || {
+                let (reply, failed) = if export.seats.gate.is_revoked() {
+                    let mut reply = line.spare(0);
+                    style.refused(cookie, &Refusal::Fenced, &mut reply);
+                    (reply, None)
+                } else {
+                    work(&export, &line)
+                };
+                if let Some(error) = failed {
+                    line.sitter.counters.errors.fetch_add(1, Ordering::Relaxed);
+                    export.guard.store_failed(&error);
+                }
+                line.sitter.turnstile.leave();
+                drop(export);
+                line.complete(reply, held);
+            }),
+        );
+    }
+
+    pub(crate) fn failed(&mut self, error: &StoreError) {
+        self.tally.errors += 1;
+        self.export.guard.store_failed(error);
+    }
+
+    pub(crate) fn refuse(&mut self, cookie: Cookie, refusal: &Refusal) {
+        self.tally.errors += 1;
+        self.style.refused(cookie, refusal, &mut self.out);
+    }
+
+    /// Counts this thread in at the turnstile, once for a batch. `false`: the export is fenced.
+    pub(crate) fn enter(&mut self) -> bool {
+        if self.inside {
+            return !self.export.seats.gate.is_revoked();
+        }
+        self.inside = self.line.sitter.turnstile.enter(&self.export.seats.gate);
+        if self.inside && self.line.outstanding() == 0 {
+            self.line.sitter.busy_since_ms.store(uptime_ms(), Ordering::Relaxed);
+        }
+        self.inside
+    }
+
+    pub(crate) fn leave(&mut self) {
+        if !self.inside {
+            return;
+        }
+        self.inside = false;
+        self.line.sitter.turnstile.leave();
+        if self.line.outstanding() == 0 {
+            self.line.sitter.busy_since_ms.store(0, Ordering::Relaxed);
+        }
+    }
+
+    /// Adds what this batch did to the counters that others read.
+    pub(crate) fn settle(&mut self) {
+        let counters = &self.line.sitter.counters;
+        let tally = std::mem::take(&mut self.tally);
+        let add = |counter: &std::sync::atomic::AtomicU64, count| {
+            if count > 0 {
+                counter.fetch_add(count, Ordering::Relaxed);
+            }
+        };
+        add(&counters.requests, tally.requests);
+        add(&counters.bytes_read, tally.read);
+        add(&counters.bytes_written, tally.written);
+        add(&counters.errors, tally.errors);
+    }
+}
