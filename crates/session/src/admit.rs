@@ -295,7 +295,8 @@ mod tests {
 
     #[test]
     fn sync_makes_every_write_durable() {
-        let offer = Offer { sync: true, ..offer(false) };
+        let mut offer = offer(false);
+        offer.sync = true;
         let Ok(Kind::Write { durability, .. }) = judge_at(&offer, Command::WRITE, NONE, 0, 1) else {
             panic!("admitted");
         };

@@ -3,12 +3,13 @@
 //! A request enters before it touches the store and leaves afterwards. Both sides write first and look second: the
 //! request counts itself in and then looks at the flag, the fence raises the flag and then looks at the counters. In
 //! every interleaving at least one of them sees the other, so after `revoke` and an empty turnstile nothing of that
-//! session can reach the store any more. `tests/gate_loom.rs` walks through all interleavings.
+//! session can reach the store any more. The fences between write and look say so to the compiler and the processor;
+//! `tests/gate_loom.rs` walks through all interleavings.
 
 #[cfg(loom)]
-use loom::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use loom::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
 #[cfg(not(loom))]
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
 
 /// Whether an opened export may still be used. Raised once, never lowered: what comes later is another gate.
 #[derive(Debug)]
@@ -32,6 +33,7 @@ impl Gate {
     /// Refuses everyone from now on. Those inside stay inside until they leave.
     pub fn revoke(&self) {
         self.revoked.store(true, Ordering::SeqCst);
+        fence(Ordering::SeqCst);
     }
 
     /// Whether `revoke` was called.
@@ -58,6 +60,7 @@ impl Turnstile {
     #[must_use]
     pub fn enter(&self, gate: &Gate) -> bool {
         self.inside.fetch_add(1, Ordering::SeqCst);
+        fence(Ordering::SeqCst);
         if gate.is_revoked() {
             self.leave();
             return false;
