@@ -1,1 +1,35 @@
+//! The process: sockets, signals, workers, and the reconciling of what runs with what is configured.
+//!
+//! Follow one read: `listen.rs` accepts, `connections.rs` gives it a thread, `guest.rs` finds the export in the
+//! `catalog.rs`, `medium.rs` opens its store; the rest is in the session crate.
+//! Follow one reload: `launch.rs` takes the signal, `reconcile.rs` reads and plans, `prepare.rs` looks, `fence.rs` cuts
+//! off, `report.rs` says it.
 #![forbid(unsafe_code)]
+
+mod access;
+mod assemble;
+mod bind;
+mod catalog;
+mod cli;
+mod connections;
+mod daemon;
+mod exit;
+mod fence;
+mod guest;
+mod launch;
+mod listen;
+mod log;
+mod medium;
+mod pidfile;
+mod pool;
+mod prepare;
+mod privileges;
+mod reconcile;
+mod report;
+mod socket;
+mod sources;
+mod state;
+mod syslog;
+mod watch;
+
+pub use launch::main;

@@ -1,0 +1,198 @@
+//! From an accepted socket to a session's thread, and how many of each there may be.
+//!
+//! Handshakes have their own, small number of places. When all are taken the oldest one gives way to the newcomer: a
+//! real client is through in a few round trips, so whoever has been there longest is the least likely to be one, and
+//! ten thousand silent connections keep nobody out (P7).
+
+use crate::access::Peer;
+use crate::guest::Guest;
+use crate::log::{Level, Log};
+use crate::socket::Socket;
+use crate::state::Shared;
+use rustix::fd::OwnedFd;
+use session::{Channel, Ending, Sitter};
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// Handshakes at a time. Enough for a burst of real clients, few enough in threads and memory.
+const HANDSHAKES_MAX: usize = 1024;
+/// A handshake this young does not give way: a burst of real clients must not chase itself away.
+const HANDSHAKE_GRACE: Duration = Duration::from_millis(250);
+/// A session's thread needs little: its buffers are on the heap.
+const STACK: usize = 256 << 10;
+
+/// Who is connected.
+pub struct Sessions {
+    handshakes_max: usize,
+    sessions_max: usize,
+    handshakes: Mutex<BTreeMap<u64, Handshake>>,
+    freed: Condvar,
+    /// Sessions past the handshake.
+    running: AtomicUsize,
+}
+
+struct Handshake {
+    began: Instant,
+    socket: Arc<Socket>,
+}
+
+impl Sessions {
+    /// Places according to how many descriptors the process may have.
+    #[must_use]
+    pub fn within(descriptors_max: u64) -> Self {
+        let descriptors = usize::try_from(descriptors_max).unwrap_or(usize::MAX);
+        let handshakes_max = (descriptors / 4).clamp(8, HANDSHAKES_MAX);
+        // A session has a socket, often a waker, and at worst an export of its own.
+        let sessions_max = descriptors.saturating_sub(handshakes_max + 64) / 3;
+        Self {
+            handshakes_max,
+            sessions_max: sessions_max.clamp(8, 1 << 16),
+            handshakes: Mutex::default(),
+            freed: Condvar::new(),
+            running: AtomicUsize::new(0),
+        }
+    }
+
+    /// Whether one more session may begin.
+    ///
+    /// # Errors
+    /// The sentence for the client, naming the limit.
+    pub fn admit(&self) -> Result<(), String> {
+        if self.running.load(Ordering::Relaxed) < self.sessions_max {
+            return Ok(());
+        }
+        Err(format!("Access denied by server configuration: all {} sessions are taken", self.sessions_max))
+    }
+
+    /// Sessions past the handshake.
+    #[must_use]
+    pub fn running(&self) -> usize {
+        self.running.load(Ordering::Relaxed)
+    }
+
+    /// Ends the oldest handshake. `false`: there is none.
+    pub fn evict_oldest(&self) -> bool {
+        let mut handshakes = self.lock();
+        let Some((_, oldest)) = handshakes.pop_first() else { return false };
+        oldest.socket.close();
+        true
+    }
+
+    /// Ends every handshake, because the server stops.
+    pub fn close_handshakes(&self) {
+        for handshake in self.lock().values() {
+            handshake.socket.close();
+        }
+    }
+
+    /// Takes a place for a handshake; if none is free, waits for the grace of the oldest and takes its place.
+    fn begin(&self, id: u64, socket: &Arc<Socket>) -> bool {
+        let mut handshakes = self.lock();
+        let mut evicted = false;
+        while handshakes.len() >= self.handshakes_max {
+            let Some(age) = handshakes.first_key_value().map(|(_, oldest)| oldest.began.elapsed()) else { break };
+            if let Some(rest) = HANDSHAKE_GRACE.checked_sub(age).filter(|rest| !rest.is_zero()) {
+                handshakes = self.freed.wait_timeout(handshakes, rest).unwrap_or_else(PoisonError::into_inner).0;
+            } else if let Some((_, oldest)) = handshakes.pop_first() {
+                oldest.socket.close();
+                evicted = true;
+            }
+        }
+        handshakes.insert(id, Handshake { began: Instant::now(), socket: socket.clone() });
+        evicted
+    }
+
+    fn end(&self, id: u64) {
+        self.lock().remove(&id);
+        self.freed.notify_one();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<u64, Handshake>> {
+        self.handshakes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Gives a connected socket its thread. Called by the accepting thread alone.
+pub fn welcome(shared: &Arc<Shared>, socket: OwnedFd, peer: Peer) {
+    let accepted = Instant::now();
+    let socket = Arc::new(Socket::new(socket));
+    let sitter = Sitter::new(peer.to_string(), socket.clone());
+    let id = sitter.id;
+    if shared.sessions.begin(id, &socket) {
+        shared.log.quietly(Level::Warning, "handshakes", "too many handshakes at a time: the oldest gave way");
+    }
+    let thread_shared = shared.clone();
+    let started = thread::Builder::new()
+        .name("session".into())
+        .stack_size(STACK)
+        .spawn(move || run(&thread_shared, &sitter, peer, accepted));
+    if let Err(error) = started {
+        shared.log.quietly(Level::Error, "threads", &format!("no thread for a connection: {error}"));
+        shared.sessions.end(id);
+        shared.sessions.evict_oldest();
+    }
+}
+
+fn run(shared: &Arc<Shared>, sitter: &Arc<Sitter>, peer: Peer, accepted: Instant) {
+    let places = Places { shared, id: sitter.id, entered: std::cell::Cell::new(false) };
+    let guest = Guest::new(shared.clone(), peer);
+    let ending = session::serve(&guest, sitter, accepted, || places.enter());
+    // The client learns of the end only now, when nothing of its session is left at the export.
+    sitter.channel.close();
+    report(&shared.log, sitter, &ending, places.entered.get());
+}
+
+/// The place of one connection, given back however its thread ends.
+struct Places<'a> {
+    shared: &'a Shared,
+    id: u64,
+    entered: std::cell::Cell<bool>,
+}
+
+impl Places<'_> {
+    fn enter(&self) {
+        self.shared.sessions.end(self.id);
+        self.shared.sessions.running.fetch_add(1, Ordering::Relaxed);
+        self.entered.set(true);
+    }
+}
+
+impl Drop for Places<'_> {
+    fn drop(&mut self) {
+        if self.entered.get() {
+            self.shared.sessions.running.fetch_sub(1, Ordering::Relaxed);
+        } else {
+            self.shared.sessions.end(self.id);
+        }
+    }
+}
+
+/// One line for the end of each connection, at a level that fits. What strangers can cause is limited in rate.
+fn report(log: &Log, sitter: &Sitter, ending: &Ending, entered: bool) {
+    let peer = &sitter.peer;
+    let count = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
+    let counters = &sitter.counters;
+    let level = match ending {
+        Ending::Disconnected | Ending::Fenced | Ending::LeftHaggling | Ending::Farewell(_) => Level::Info,
+        Ending::HungUp | Ending::Late | Ending::Cut(_) | Ending::UnknownClientFlags(_) => Level::Warning,
+        Ending::Malformed(_) | Ending::WrongDisk(_) | Ending::BrokenPromise(_) => Level::Error,
+    };
+    if !entered {
+        log.quietly(level, "handshake", &format!("Negotiation with {peer} failed: {ending}"));
+        return;
+    }
+    let dropped = if matches!(ending, Ending::Cut(_) | Ending::HungUp) { "Connection dropped: " } else { "" };
+    log.write(
+        level,
+        &format!(
+            "{dropped}{ending} peer={peer} requests={} read={} written={} errors={}",
+            count(&counters.requests),
+            count(&counters.bytes_read),
+            count(&counters.bytes_written),
+            count(&counters.errors)
+        ),
+    );
+}

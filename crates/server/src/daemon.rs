@@ -1,0 +1,74 @@
+//! Into the background. The launching command returns when the server serves, and tells the truth (P7).
+//!
+//! The launcher starts its own program again with the same arguments, and waits until that one says that it is ready.
+//! A fork would do as well, but needs `unsafe`; and this way the daemon's command line is exactly the one given, which
+//! people look for with `pgrep -f`.
+
+use crate::exit::Exit;
+use rustix::stdio::{dup2_stderr, dup2_stdin, dup2_stdout};
+use std::env;
+use std::fs::OpenOptions;
+use std::io::{self, Read, Write};
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Stdio};
+
+/// Set for the program started again.
+const MARK: &str = "NBD_SERVER_IN_BACKGROUND";
+/// What it says on its standard output when it serves.
+const READY: &[u8] = b"ready\n";
+
+/// Whether this process is the one started in the background.
+#[must_use]
+pub fn is_background() -> bool {
+    env::var_os(MARK).is_some()
+}
+
+/// Starts this program again in the background. Returns when it serves.
+///
+/// # Errors
+/// When it cannot be started, or ends instead of serving; it has then said why on standard error.
+pub fn launch() -> Result<(), Exit> {
+    let failed = |error: io::Error| Exit::Launch(format!("cannot start the server in the background: {error}"));
+    let mut arguments = env::args_os();
+    let program = env::current_exe().map_err(failed)?;
+    let mut command = Command::new(program);
+    if let Some(name) = arguments.next() {
+        command.arg0(name);
+    }
+    command.args(arguments).env(MARK, "1").stdin(Stdio::null()).stdout(Stdio::piped());
+    let mut child = command.spawn().map_err(failed)?;
+    let mut said = Vec::new();
+    if let Some(mut stdout) = child.stdout.take() {
+        stdout.read_to_end(&mut said).map_err(failed)?;
+    }
+    if said == READY {
+        return Ok(());
+    }
+    let status = child.wait().map_err(failed)?;
+    Err(Exit::Launch(format!("the server ended while it started ({status})")))
+}
+
+/// A session of its own, and `/` as the working directory, so that nothing keeps a file system busy.
+///
+/// # Errors
+/// As the system says.
+pub fn detach() -> io::Result<()> {
+    // It fails only when the process leads a group already, and then it is detached enough.
+    let _ = rustix::process::setsid();
+    env::set_current_dir("/")
+}
+
+/// Tells the launcher that the server serves, and lets go of its terminal.
+///
+/// # Errors
+/// As the system says.
+pub fn ready() -> io::Result<()> {
+    let mut stdout = io::stdout();
+    // A launcher that was killed meanwhile is no reason to stop.
+    let _ = stdout.write_all(READY).and_then(|()| stdout.flush());
+    let null = OpenOptions::new().read(true).write(true).open("/dev/null")?;
+    dup2_stdin(&null)?;
+    dup2_stdout(&null)?;
+    dup2_stderr(&null)?;
+    Ok(())
+}

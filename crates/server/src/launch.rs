@@ -1,0 +1,280 @@
+//! From the command line to a serving process, and back out.
+
+use crate::access::Peer;
+use crate::bind::{self, Wanted};
+use crate::cli::{self, Foreground, Invocation};
+use crate::connections::Sessions;
+use crate::daemon;
+use crate::exit::Exit;
+use crate::guest::Guest;
+use crate::listen::Acceptor;
+use crate::log::Log;
+use crate::pidfile::PidFile;
+use crate::privileges;
+use crate::reconcile::Reconciler;
+use crate::sources::Files;
+use crate::state::Shared;
+use crate::watch;
+use config::{Export, Loaded};
+use session::{Channel as _, Ending, Limits, Sitter};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
+use signal_hook::iterator::Signals;
+use std::env;
+use std::ffi::OsString;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::Instant;
+
+/// The program: returns the exit status.
+pub fn main(arguments: impl Iterator<Item = OsString>) -> u8 {
+    let invocation = match cli::parse(arguments) {
+        Ok(invocation) => invocation,
+        Err(outcome) => {
+            print!("{}", outcome.stdout);
+            eprint!("{}", outcome.stderr);
+            return outcome.status;
+        }
+    };
+    match run(&invocation) {
+        Ok(()) => 0,
+        Err(exit) => {
+            eprintln!("{exit}");
+            1
+        }
+    }
+}
+
+fn run(invocation: &Invocation) -> Result<(), Exit> {
+    let background = daemon::is_background();
+    if !background {
+        for warning in &invocation.warnings {
+            eprintln!("{warning}");
+        }
+    }
+    let start = Start::new(invocation)?;
+    let loaded = start.load()?;
+    if start.port(&loaded) == "0" {
+        return start.serve_standard_input(loaded);
+    }
+    if invocation.foreground.is_none() && !background {
+        return daemon::launch();
+    }
+    start.serve(loaded, background)
+}
+
+/// What is known before anything is opened.
+struct Start<'a> {
+    invocation: &'a Invocation,
+    files: Files,
+    main: PathBuf,
+    command_line: Option<Export>,
+}
+
+impl<'a> Start<'a> {
+    fn new(invocation: &'a Invocation) -> Result<Self, Exit> {
+        let base = env::current_dir().unwrap_or_else(|_| PathBuf::from("/"));
+        let main = base.join(&invocation.config);
+        let command_line = invocation.export.as_ref().map(command_line_export).transpose()?;
+        Ok(Self { invocation, files: Files { base }, main, command_line })
+    }
+
+    fn options(&self) -> config::Options {
+        config::Options { command_line_export: self.command_line.is_some() }
+    }
+
+    fn load(&self) -> Result<Loaded, Exit> {
+        let refused = match config::load(&self.main, &self.files, None, self.options()) {
+            Ok(loaded) => return Ok(loaded),
+            Err(refused) => refused,
+        };
+        // A command-line export needs no configuration file, unless one was asked for by name and is broken (C-009).
+        if self.command_line.is_some() && refused.missing {
+            return Ok(Loaded::default());
+        }
+        let mut text = String::new();
+        for problem in &refused.problems {
+            text.push_str(&format!("Could not parse config file: {problem}\n"));
+        }
+        text.push_str("No configured exports; quitting.");
+        Err(Exit::Configuration(text))
+    }
+
+    /// The configuration's port wins over the command line's (C-008).
+    fn port(&self, loaded: &Loaded) -> String {
+        let generic = &loaded.config.generic;
+        match &self.invocation.listen {
+            Some(listen) if !generic.port_given => listen.port.clone(),
+            _ => generic.port.clone(),
+        }
+    }
+
+    fn wanted(&self, loaded: &Loaded) -> Wanted {
+        let generic = &loaded.config.generic;
+        let addresses = match &self.invocation.listen {
+            Some(listen) if !generic.listenaddr_given && !listen.addresses.is_empty() => listen.addresses.clone(),
+            _ => generic.listenaddr.clone(),
+        };
+        Wanted {
+            addresses,
+            port: self.port(loaded),
+            unixsock: generic.unixsock.clone(),
+            duallisten: generic.duallisten,
+        }
+    }
+
+    /// Binds, writes the pid file, drops privileges, loads the exports, serves until SIGTERM.
+    fn serve(&self, loaded: Loaded, background: bool) -> Result<(), Exit> {
+        let log = if background { Log::syslog() } else { Log::stderr() };
+        let descriptors = privileges::raise_fd_limit();
+        // Before the first thread: signals that arrive from here on are kept for the loop below.
+        let signals = Signals::new([SIGHUP, SIGTERM, SIGINT, SIGUSR1])
+            .map_err(|error| Exit::Launch(format!("cannot take signals: {error}")))?;
+        let prepared = self.prepare(&loaded, background, &log);
+        let (bound, pid_file) = prepared.inspect_err(|exit| log.error(exit.to_string()))?;
+        let shared = Shared::new(log.clone(), Limits::default(), Sessions::within(descriptors));
+        let mut reconciler =
+            Reconciler::new(shared.clone(), self.main.clone(), self.files.clone(), self.command_line.clone());
+        reconciler.start(loaded);
+        let cannot = |error: io::Error| Exit::Launch(format!("cannot start a thread: {error}"));
+        let acceptor = Acceptor::start(shared.clone(), bound).map_err(cannot)?;
+        let hanging = reconciler.hanging();
+        spawn("watch", move || watch::run(&shared, &hanging)).map_err(cannot)?;
+        let reconciler = Arc::new(Mutex::new(reconciler));
+        let (request, requests) = channel();
+        let reloading = reconciler.clone();
+        spawn("reload", move || follow(&reloading, &requests)).map_err(cannot)?;
+        log.info("Starting to serve");
+        if background {
+            daemon::ready().map_err(|error| Exit::Launch(format!("cannot leave the terminal: {error}")))?;
+        }
+        wait_for_the_end(signals, &request, &log);
+        acceptor.stop();
+        stop(&reconciler);
+        if let Some(pid_file) = pid_file {
+            pid_file.remove();
+        }
+        log.info("stopped");
+        Ok(())
+    }
+
+    fn prepare(
+        &self,
+        loaded: &Loaded,
+        background: bool,
+        log: &Log,
+    ) -> Result<(bind::Bound, Option<PidFile>), Exit> {
+        let generic = &loaded.config.generic;
+        let ids = privileges::resolve(generic.user.as_deref(), generic.group.as_deref()).map_err(Exit::Identity)?;
+        let bound = bind::bind(&self.wanted(loaded)).map_err(|error| Exit::Bind(error.to_string()))?;
+        for warning in &bound.warnings {
+            log.warning(warning);
+        }
+        // As in the original, -d alone writes none (C-029).
+        let writes_pid = self.invocation.foreground != Some(Foreground::DontFork);
+        let pid_file = writes_pid.then(|| self.write_pid(log)).flatten();
+        let drop = privileges::drop_to(&ids).map_err(Exit::Identity);
+        let detach = || daemon::detach().map_err(|error| Exit::Launch(format!("cannot detach: {error}")));
+        let result = drop.and_then(|()| if background { detach() } else { Ok(()) });
+        match result {
+            Ok(()) => Ok((bound, pid_file)),
+            Err(exit) => {
+                if let Some(pid_file) = pid_file {
+                    pid_file.remove();
+                }
+                Err(exit)
+            }
+        }
+    }
+
+    fn write_pid(&self, log: &Log) -> Option<PidFile> {
+        let path = self.files.base.join(&self.invocation.pid_file);
+        match PidFile::create(&path) {
+            Ok(pid_file) => Some(pid_file),
+            Err(error) => {
+                // The original serves on, and so do we (C-071); but it does not say so.
+                log.warning(format!("cannot write the pid file {}: {error}", path.display()));
+                None
+            }
+        }
+    }
+
+    /// inetd mode: one session on standard input, no listening socket (C-087, C-088).
+    fn serve_standard_input(&self, loaded: Loaded) -> Result<(), Exit> {
+        let log = Log::syslog();
+        let shared = Shared::new(log, Limits::default(), Sessions::within(privileges::raise_fd_limit()));
+        let mut reconciler =
+            Reconciler::new(shared.clone(), self.main.clone(), self.files.clone(), self.command_line.clone());
+        let generic = &loaded.config.generic;
+        let ids = privileges::resolve(generic.user.as_deref(), generic.group.as_deref()).map_err(Exit::Identity)?;
+        privileges::drop_to(&ids).map_err(Exit::Identity)?;
+        reconciler.start(loaded);
+        let socket = rustix::io::dup(rustix::stdio::stdin())
+            .map_err(|error| Exit::Inetd(format!("standard input: {error}")))?;
+        let peer = bind::peer_of(&socket).unwrap_or(Peer::Unix);
+        let channel = Arc::new(crate::socket::Socket::new(socket));
+        let sitter = Sitter::new(peer.to_string(), channel);
+        let guest = Guest::new(shared, peer);
+        let ending = session::serve(&guest, &sitter, Instant::now(), || ());
+        sitter.channel.close();
+        match ending {
+            Ending::Disconnected => Ok(()),
+            other => Err(Exit::Inetd(format!("Error: {other}\nExiting."))),
+        }
+    }
+}
+
+/// The export of the command line: the empty name (C-010).
+fn command_line_export(given: &cli::CommandLineExport) -> Result<Export, Exit> {
+    if given.multifile || given.copyonwrite {
+        return Err(Exit::Configuration("--multi-file and --copy-on-write are not supported yet".into()));
+    }
+    let mut export = Export::new("".into(), path_text(&given.file)?);
+    export.readonly = given.readonly;
+    export.storage.filesize = given.size;
+    export.maxconnections = config::MaxConnections(given.maxconnections);
+    export.authfile = Some(given.authfile.clone().unwrap_or_else(|| "/etc/nbd-server/allow".into()));
+    Ok(export)
+}
+
+fn path_text(path: &Path) -> Result<String, Exit> {
+    match path.to_str() {
+        Some(text) => Ok(text.to_owned()),
+        None => Err(Exit::Configuration(format!("{} is not UTF-8", path.display()))),
+    }
+}
+
+fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> io::Result<()> {
+    thread::Builder::new().name(name.into()).spawn(run).map(drop)
+}
+
+/// Requests that came while a reload was running are one request: the last state wins (P7).
+fn follow(reconciler: &Mutex<Reconciler>, requests: &Receiver<()>) {
+    while requests.recv().is_ok() {
+        while requests.try_recv().is_ok() {}
+        reconciler.lock().unwrap_or_else(PoisonError::into_inner).reload();
+    }
+}
+
+fn wait_for_the_end(mut signals: Signals, request: &Sender<()>, log: &Log) {
+    for signal in signals.forever() {
+        match signal {
+            SIGHUP => {
+                let _ = request.send(());
+            }
+            SIGUSR1 => log.info("Got SIGUSR1"),
+            _ => return,
+        }
+    }
+}
+
+/// A reload that is waiting for a hung request must not keep the server from stopping.
+fn stop(reconciler: &Mutex<Reconciler>) {
+    match reconciler.try_lock() {
+        Ok(reconciler) => reconciler.stop(),
+        Err(std::sync::TryLockError::Poisoned(reconciler)) => reconciler.into_inner().stop(),
+        Err(std::sync::TryLockError::WouldBlock) => {}
+    }
+}

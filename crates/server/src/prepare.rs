@@ -1,0 +1,130 @@
+//! What can fail, or be found out, before a reload changes anything: looking at every path, and who claims which disk.
+
+use crate::assemble::Assembly;
+use crate::catalog::{Catalog, Entry};
+use crate::medium::Medium;
+use config::{Config, Export};
+use session::ExportName;
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+use store::{Probe, same_medium};
+
+/// What one wanted export's path leads to at this moment.
+pub struct Finding {
+    /// What is there, or why it cannot be served.
+    pub probe: Result<Probe, String>,
+    /// The medium of the running export of that name, if its storage is the same.
+    pub running: Option<Arc<Medium>>,
+}
+
+/// The findings for a wanted configuration, in its order.
+pub struct Prepared {
+    /// One for each wanted export.
+    pub findings: Vec<Finding>,
+    /// Exports whose path leads to another disk than last seen, though no text changed.
+    pub moved: BTreeSet<config::ExportName>,
+    /// Exports that may not be served because of an exclusive claim, and why.
+    pub blocked: HashMap<config::ExportName, String>,
+    /// Two writable exports on one disk, allowed but worth a warning.
+    pub warnings: Vec<String>,
+}
+
+impl Prepared {
+    /// Looks at every path. Opens nothing for writing, changes nothing.
+    #[must_use]
+    pub fn look(wanted: &Config, running: &Catalog) -> Self {
+        let findings: Vec<Finding> = wanted.exports.iter().map(|export| look_at(export, running)).collect();
+        let moved = wanted
+            .exports
+            .iter()
+            .zip(&findings)
+            .filter(|(_, finding)| finding.moved())
+            .map(|(export, _)| export.name.clone())
+            .collect();
+        let mut prepared = Self { findings, moved, blocked: HashMap::new(), warnings: Vec::new() };
+        prepared.claim(wanted, running);
+        prepared
+    }
+
+    /// P5: two writable exports on one disk are allowed and warned of; `exclusive` on either makes it an error, and the
+    /// one being served goes on.
+    fn claim(&mut self, wanted: &Config, running: &Catalog) {
+        let mut writable: Vec<(&Export, &Probe)> = wanted
+            .exports
+            .iter()
+            .zip(&self.findings)
+            .filter(|(export, _)| !export.readonly)
+            .filter_map(|(export, finding)| Some((export, finding.probe.as_ref().ok()?)))
+            .collect();
+        // Those being served from the same storage come first, so that the newcomer is the one to give way.
+        writable.sort_by_key(|(export, _)| {
+            let served = running.find(export.name.as_bytes()).filter(|entry| entry.blocked.is_none());
+            served.is_none_or(|entry| entry.settings.storage != export.storage)
+        });
+        let mut holders: HashMap<String, Vec<&Export>> = HashMap::new();
+        for (export, probe) in writable {
+            let others = holders.entry(store::medium_key(&probe.identity)).or_default();
+            if let Some(holder) = others.first() {
+                let both = format!(
+                    "exports {} ({}:{}) and {} ({}:{}) both write to the disk at {}",
+                    holder.name,
+                    holder.origin.file.display(),
+                    holder.origin.line,
+                    export.name,
+                    export.origin.file.display(),
+                    export.origin.line,
+                    export.storage.path
+                );
+                if export.exclusive || others.iter().any(|other| other.exclusive) {
+                    self.blocked.insert(export.name.clone(), format!("{both}, and one of them is exclusive"));
+                    continue;
+                }
+                self.warnings.push(both);
+            }
+            others.push(export);
+        }
+    }
+}
+
+impl Finding {
+    fn moved(&self) -> bool {
+        let (Ok(probe), Some(medium)) = (&self.probe, &self.running) else { return false };
+        medium.seen().is_some_and(|seen| !seen.identity.same_disk(&probe.identity))
+    }
+
+    /// Old and new size, when the disk is the same and its size is not.
+    #[must_use]
+    pub fn resized(&self) -> Option<(u64, u64)> {
+        let (Ok(probe), Some(medium)) = (&self.probe, &self.running) else { return None };
+        let seen = medium.seen()?;
+        (seen.size != probe.size && seen.identity.same_disk(&probe.identity)).then_some((seen.size, probe.size))
+    }
+}
+
+fn look_at(export: &Export, running: &Catalog) -> Finding {
+    let assembly = Assembly::new(export);
+    let probe = store::probe(&assembly.spec)
+        .map_err(|error| format!("{}: {}", export.storage.path, error.cause))
+        .and_then(|probe| assembly.is_wanted(&probe.identity).map(|()| probe));
+    let running = running
+        .find(export.name.as_bytes())
+        .filter(|entry| entry.settings.storage == export.storage)
+        .map(|entry| entry.medium.clone());
+    Finding { probe, running }
+}
+
+/// Whether two media lead to one disk, as far as both were seen.
+#[must_use]
+pub fn same_disk(one: &Medium, other: &Medium) -> bool {
+    match (one.seen(), other.seen()) {
+        (Some(one), Some(other)) => same_medium(&one.identity, &other.identity),
+        _ => false,
+    }
+}
+
+/// The entry of a running export that stays as it is, or one made anew with the same medium.
+#[must_use]
+pub fn entry(settings: &Export, medium: Arc<Medium>, blocked: Option<String>) -> Arc<Entry> {
+    let name = ExportName::from(settings.name.as_bytes());
+    Arc::new(Entry { name, settings: settings.clone(), medium, blocked })
+}

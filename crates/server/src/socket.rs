@@ -1,0 +1,103 @@
+//! A session's channel over a TCP or Unix socket.
+
+use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, SendFlags, Shutdown, recv, send, shutdown};
+use session::{Channel, Interest, Ready};
+use std::io;
+use std::sync::OnceLock;
+use std::time::Instant;
+
+/// A connected socket, in blocking mode; what must not block says so in each call.
+#[derive(Debug)]
+pub struct Socket {
+    fd: OwnedFd,
+    /// Ends a `wait`. Made when the first operation goes to a worker: most connections read what is at hand and never
+    /// need it.
+    waker: OnceLock<OwnedFd>,
+}
+
+impl Socket {
+    /// Takes over a connected stream socket.
+    #[must_use]
+    pub fn new(fd: OwnedFd) -> Self {
+        Self { fd, waker: OnceLock::new() }
+    }
+
+    fn waker(&self) -> io::Result<BorrowedFd<'_>> {
+        if let Some(waker) = self.waker.get() {
+            return Ok(waker.as_fd());
+        }
+        let fresh = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+        Ok(self.waker.get_or_init(|| fresh).as_fd())
+    }
+}
+
+impl Channel for Socket {
+    fn receive(&self, into: &mut [u8]) -> io::Result<usize> {
+        loop {
+            match recv(&self.fd, &mut *into, RecvFlags::empty()) {
+                Ok((count, _)) => return Ok(count),
+                Err(Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    fn send(&self, bytes: &[u8]) -> io::Result<usize> {
+        Ok(send(&self.fd, bytes, SendFlags::NOSIGNAL)?)
+    }
+
+    fn try_send(&self, bytes: &[u8]) -> io::Result<usize> {
+        Ok(send(&self.fd, bytes, SendFlags::NOSIGNAL | SendFlags::DONTWAIT)?)
+    }
+
+    fn wait(&self, interest: Interest, deadline: Option<Instant>) -> io::Result<Ready> {
+        let waker = self.waker()?;
+        let mut events = PollFlags::empty();
+        events.set(PollFlags::IN, interest.receive);
+        events.set(PollFlags::OUT, interest.send);
+        // Without interest the socket is left out: its hang-up would be reported at every call, and never go away.
+        let both = [PollFd::from_borrowed_fd(waker, PollFlags::IN), PollFd::new(&self.fd, events)];
+        let mut fds = both;
+        let used = if events.is_empty() { 1 } else { 2 };
+        let timeout = deadline.map(timespec_until);
+        match poll(&mut fds[..used], timeout.as_ref()) {
+            Ok(0) => return Ok(Ready { late: deadline.is_some_and(|at| at <= Instant::now()), ..Ready::default() }),
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+        if !fds[0].revents().is_empty() {
+            // Whatever woke us is looked at afterwards; only the count must go.
+            let _ = rustix::io::read(waker, &mut [0_u8; 8]);
+        }
+        let seen = fds[1].revents();
+        let ended = PollFlags::HUP | PollFlags::ERR | PollFlags::NVAL;
+        Ok(Ready {
+            receive: interest.receive && seen.intersects(PollFlags::IN | ended),
+            send: interest.send && seen.intersects(PollFlags::OUT | ended),
+            late: false,
+        })
+    }
+
+    fn wake(&self) {
+        // Full (it never is) or failing to be made: the session's thread then learns of it at its next event.
+        if let Ok(waker) = self.waker() {
+            let _ = rustix::io::write(waker, &1_u64.to_ne_bytes());
+        }
+    }
+
+    fn close_input(&self) {
+        let _ = shutdown(&self.fd, Shutdown::Read);
+    }
+
+    fn close(&self) {
+        let _ = shutdown(&self.fd, Shutdown::Both);
+    }
+}
+
+fn timespec_until(deadline: Instant) -> Timespec {
+    let rest = deadline.saturating_duration_since(Instant::now());
+    Timespec { tv_sec: i64::try_from(rest.as_secs()).unwrap_or(i64::MAX), tv_nsec: rest.subsec_nanos().into() }
+}

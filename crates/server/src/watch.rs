@@ -1,0 +1,49 @@
+//! Once a second: is every disk in use still the one that was meant (P4), and has what hung come back (P2)?
+
+use crate::log::Level;
+use crate::reconcile::{Hanging, let_in};
+use crate::report::{Line, Report};
+use crate::state::Shared;
+use std::sync::{Arc, PoisonError};
+use std::time::{Duration, Instant};
+
+const EVERY: Duration = Duration::from_secs(1);
+
+/// Looks for ever, on a thread of its own.
+pub fn run(shared: &Arc<Shared>, hanging: &Hanging) {
+    let report = Report::new(shared.log.clone());
+    loop {
+        std::thread::sleep(EVERY);
+        end_sessions_on_other_disks(shared, &report);
+        let_successors_in(shared, hanging, &report);
+    }
+}
+
+fn end_sessions_on_other_disks(shared: &Shared, report: &Report) {
+    for entry in shared.catalog().entries() {
+        if let Some(why) = entry.medium.mismatch() {
+            for sitter in entry.medium.revoke(false) {
+                report.session_fenced(&sitter.peer, &entry.name, &why);
+            }
+        }
+    }
+}
+
+fn let_successors_in(shared: &Shared, hanging: &Hanging, report: &Report) {
+    let mut hanging = hanging.lock().unwrap_or_else(PoisonError::into_inner);
+    let before = hanging.len();
+    hanging.retain(|medium| {
+        let closed = medium.wait_closed(Instant::now());
+        if closed {
+            let line = Line::new("export released")
+                .with("export", &medium.name)
+                .with("old", &medium.storage.path)
+                .with("reason", "the request that hung has ended");
+            report.say(Level::Notice, line);
+        }
+        !closed
+    });
+    if hanging.len() < before {
+        let_in(&shared.catalog(), &hanging);
+    }
+}

@@ -1,0 +1,216 @@
+//! Which disk or file something is, whatever its path (P4). A path is a name, not a disk, and neither is a device
+//! node: removed and made anew it may have the same inode number for another disk.
+
+use std::fmt;
+
+/// What was found at a path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Identity {
+    /// A regular file.
+    File {
+        /// Its file system.
+        dev: u64,
+        /// Its inode; 0 when the file is not there yet and will be created by opening it.
+        ino: u64,
+    },
+    /// A block device.
+    Device(DeviceIdentity),
+    /// Something without content of its own (`/dev/null`, a FIFO).
+    Placeholder {
+        /// Major and minor number.
+        rdev: (u32, u32),
+    },
+}
+
+/// What tells one block device from another.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DeviceIdentity {
+    /// Major and minor number: a place, not a disk.
+    pub rdev: (u32, u32),
+    /// Bytes.
+    pub size: u64,
+    /// The disk's sequence number, never used twice while the kernel runs; none before Linux 5.15.
+    pub diskseq: Option<u64>,
+    /// The disk's serial number.
+    pub serial: Option<String>,
+    /// The disk's world-wide name.
+    pub wwid: Option<String>,
+    /// Which part of the disk this is, if not the whole.
+    pub partition: Option<Partition>,
+    /// What a device-mapper or md device stands on, sorted by device number.
+    pub lower: Vec<DeviceIdentity>,
+}
+
+/// A partition's place on its disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Partition {
+    /// As in the partition table, from 1.
+    pub number: u64,
+    /// Bytes from the start of the disk.
+    pub start: u64,
+}
+
+/// Which disk it must be, as an operator says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Wanted {
+    /// The disk with this serial number.
+    Serial(String),
+    /// The disk with this world-wide name.
+    Wwid(String),
+    /// The disk with this sequence number, until the next boot.
+    Diskseq(u64),
+}
+
+impl Identity {
+    /// Whether `now` is what `self` was. For files: same file system and inode, and a file that was not there yet is
+    /// the one that was then made. For devices see [`DeviceIdentity::same_disk`].
+    #[must_use]
+    pub fn same_disk(&self, now: &Self) -> bool {
+        match (self, now) {
+            (Self::File { ino: 0, .. }, Self::File { .. }) => true,
+            (Self::Device(was), Self::Device(is)) => was.same_disk(is),
+            (was, is) => was == is,
+        }
+    }
+
+    /// Whether this is the disk that an operator named.
+    ///
+    /// # Errors
+    /// A sentence with what is wanted and what is there.
+    pub fn matches(&self, wanted: &Wanted) -> Result<(), String> {
+        match self {
+            Self::Device(device) => device.matches(wanted),
+            Self::File { .. } => Err(format!("{wanted} is wanted, but a regular file is there")),
+            Self::Placeholder { .. } => Err(format!("{wanted} is wanted, but no disk is there")),
+        }
+    }
+}
+
+impl DeviceIdentity {
+    /// Whether both are one disk: the same part of it, over the same devices, and then
+    /// serial and wwid, as far as both have them; where they have neither in common, the disk sequence number with
+    /// the device number; and on kernels without one, device number and size.
+    ///
+    /// So the same serial under another device number is the same disk come back. A device-mapper device has no
+    /// serial and keeps its sequence number when it is pointed at another disk: what is below it must agree too.
+    #[must_use]
+    pub fn same_disk(&self, other: &Self) -> bool {
+        if self.partition != other.partition || !same_disks(&self.lower, &other.lower) {
+            return false;
+        }
+        let serials = both(&self.serial, &other.serial);
+        let wwids = both(&self.wwid, &other.wwid);
+        match (serials, wwids, self.diskseq, other.diskseq) {
+            (Some(false), ..) | (_, Some(false), ..) => false,
+            (Some(true), ..) | (_, Some(true), ..) => true,
+            (None, None, Some(was), Some(is)) => was == is && self.rdev == other.rdev,
+            (None, None, None, None) => self.rdev == other.rdev && self.size == other.size,
+            // One knows and the other does not: better a question too many than a write to another disk.
+            (None, None, ..) => false,
+        }
+    }
+
+    /// A device over exactly one other (a volume on a disk) is also known by that one's serial or wwid.
+    fn matches(&self, wanted: &Wanted) -> Result<(), String> {
+        let (fits, there) = match wanted {
+            Wanted::Serial(serial) => (self.serial.as_ref() == Some(serial), &self.serial),
+            Wanted::Wwid(wwid) => (self.wwid.as_ref() == Some(wwid), &self.wwid),
+            Wanted::Diskseq(diskseq) if self.diskseq == Some(*diskseq) => return Ok(()),
+            Wanted::Diskseq(_) => return Err(format!("{wanted} is wanted, but {self} is there")),
+        };
+        match (fits, there, self.lower.as_slice()) {
+            (true, ..) => Ok(()),
+            (false, None, [only]) => only.matches(wanted),
+            _ => Err(format!("{wanted} is wanted, but {self} is there")),
+        }
+    }
+}
+
+/// Equal, where both have one.
+fn both(a: &Option<String>, b: &Option<String>) -> Option<bool> {
+    Some(a.as_ref()? == b.as_ref()?)
+}
+
+/// Whether two sets of lower devices are the same disks, in whatever order their numbers put them.
+pub(crate) fn same_disks(a: &[DeviceIdentity], b: &[DeviceIdentity]) -> bool {
+    a.len() == b.len()
+        && a.iter().all(|x| b.iter().any(|y| x.same_disk(y)))
+        && b.iter().all(|y| a.iter().any(|x| x.same_disk(y)))
+}
+
+/// Whether two exports have one medium between them: one device number, or one inode of one file system.
+#[must_use]
+pub fn same_medium(a: &Identity, b: &Identity) -> bool {
+    match (a, b) {
+        (Identity::File { ino: 0, .. }, _) | (_, Identity::File { ino: 0, .. }) => false,
+        (Identity::File { .. }, Identity::File { .. }) => a == b,
+        (Identity::Device(a), Identity::Device(b)) => a.rdev == b.rdev,
+        _ => false,
+    }
+}
+
+impl fmt::Display for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File { dev, ino: 0 } => write!(f, "fs={},inode=none", Number(split(*dev))),
+            Self::File { dev, ino } => write!(f, "fs={},inode={ino}", Number(split(*dev))),
+            Self::Device(device) => device.fmt(f),
+            Self::Placeholder { rdev } => write!(f, "char={}", Number(*rdev)),
+        }
+    }
+}
+
+/// One word, without blanks: it stands as a value in log lines.
+impl fmt::Display for DeviceIdentity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(serial) = &self.serial {
+            write!(f, "serial={},", Word(serial))?;
+        }
+        if let Some(wwid) = &self.wwid {
+            write!(f, "wwid={},", Word(wwid))?;
+        }
+        if let Some(diskseq) = self.diskseq {
+            write!(f, "diskseq={diskseq},")?;
+        }
+        if let Some(partition) = &self.partition {
+            write!(f, "partition={},", partition.number)?;
+        }
+        write!(f, "dev={}", Number(self.rdev))?;
+        for (n, lower) in self.lower.iter().enumerate() {
+            write!(f, "{}{lower}", if n == 0 { ",over=[" } else { ";" })?;
+        }
+        if self.lower.is_empty() { Ok(()) } else { f.write_str("]") }
+    }
+}
+
+impl fmt::Display for Wanted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Serial(serial) => write!(f, "serial={}", Word(serial)),
+            Self::Wwid(wwid) => write!(f, "wwid={}", Word(wwid)),
+            Self::Diskseq(diskseq) => write!(f, "diskseq={diskseq}"),
+        }
+    }
+}
+
+struct Number((u32, u32));
+
+impl fmt::Display for Number {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.0.0, self.0.1)
+    }
+}
+
+/// A disk's own words may hold blanks, commas and control characters; a log line may not.
+struct Word<'a>(&'a str);
+
+impl fmt::Display for Word<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let harmless = |c: char| c.is_ascii_graphic() && !matches!(c, ',' | ';' | '[' | ']' | '"' | '=');
+        self.0.chars().try_for_each(|c| fmt::Write::write_char(f, if harmless(c) { c } else { '_' }))
+    }
+}
+
+pub(crate) fn split(dev: u64) -> (u32, u32) {
+    (rustix::fs::major(dev), rustix::fs::minor(dev))
+}
