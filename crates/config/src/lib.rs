@@ -1,1 +1,26 @@
+//! Text to [`Document`] to [`Config`] to [`Plan`], and the table of all keys.
+//!
+//! Nothing in here opens a file, asks a clock or knows a socket: texts come through [`Sources`], so every rule of P5 is
+//! tested as a table.
 #![forbid(unsafe_code)]
+
+pub mod document;
+mod keys;
+mod load;
+mod name;
+mod plan;
+mod problem;
+mod read;
+mod settings;
+mod value;
+
+pub use document::Document;
+pub use keys::{Key, Kind, Place, Status, keys};
+pub use load::{KeptBack, Loaded, Options, Refused, SourceError, Sources, load};
+pub use name::ExportName;
+pub use plan::{Change, Plan, Step, export_changes, generic_changes};
+pub use problem::Problem;
+pub use settings::{
+    Config, DeviceChanges, Export, Exports, Generic, MaxConnections, OnChange, Origin, Storage,
+    WantedIdentity,
+};

@@ -1,0 +1,258 @@
+//! A complete configuration: every default written in, equal configurations are equal values.
+
+use crate::name::ExportName;
+use std::collections::HashMap;
+use std::path::PathBuf;
+
+/// Everything.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Config {
+    /// `[generic]`.
+    pub generic: Generic,
+    /// All exports.
+    pub exports: Exports,
+}
+
+/// `[generic]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Generic {
+    /// User to become.
+    pub user: Option<String>,
+    /// Group to become.
+    pub group: Option<String>,
+    /// Addresses or names to listen on.
+    pub listenaddr: Vec<String>,
+    /// The key stands in the file, so it wins over the command line.
+    pub listenaddr_given: bool,
+    /// Number or service name.
+    pub port: String,
+    /// The key stands in the file, so it wins over the command line.
+    pub port_given: bool,
+    /// Unix socket to listen on.
+    pub unixsock: Option<PathBuf>,
+    /// Unix socket and TCP.
+    pub duallisten: bool,
+    /// LIST is answered.
+    pub allowlist: bool,
+    /// Directory of snippets.
+    pub includedir: Option<PathBuf>,
+    /// Operations of one export at a time; -1 for no limit of its own.
+    pub max_threads: i32,
+    /// All or nothing.
+    pub strict: bool,
+}
+
+impl Default for Generic {
+    fn default() -> Self {
+        Self {
+            user: None,
+            group: None,
+            listenaddr: vec!["::".into(), "0.0.0.0".into()],
+            listenaddr_given: false,
+            port: "10809".into(),
+            port_given: false,
+            unixsock: None,
+            duallisten: false,
+            allowlist: false,
+            includedir: None,
+            max_threads: 4,
+            strict: false,
+        }
+    }
+}
+
+/// Exports in the order of the texts: the main file, then its snippets sorted by name.
+#[derive(Clone, Debug, Default)]
+pub struct Exports {
+    list: Vec<Export>,
+    index: HashMap<ExportName, usize>,
+}
+
+impl PartialEq for Exports {
+    fn eq(&self, other: &Self) -> bool {
+        self.list == other.list
+    }
+}
+
+impl Eq for Exports {}
+
+impl Exports {
+    /// In order.
+    pub fn iter(&self) -> std::slice::Iter<'_, Export> {
+        self.list.iter()
+    }
+
+    /// By name.
+    #[must_use]
+    pub fn get(&self, name: &ExportName) -> Option<&Export> {
+        self.index.get(name).map(|&at| &self.list[at])
+    }
+
+    /// Behind all others; one of the same name is replaced where it stands.
+    pub fn push(&mut self, export: Export) {
+        match self.index.get(&export.name) {
+            Some(&at) => self.list[at] = export,
+            None => {
+                self.index.insert(export.name.clone(), self.list.len());
+                self.list.push(export);
+            }
+        }
+    }
+
+    /// How many.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.list.len()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+}
+
+/// One export.
+#[derive(Clone, Debug)]
+pub struct Export {
+    /// As clients ask for it.
+    pub name: ExportName,
+    /// Where its bytes are.
+    pub storage: Storage,
+    /// Refuse changes.
+    pub readonly: bool,
+    /// Advertise FLUSH; `None` where nothing is said.
+    pub flush: Option<bool>,
+    /// Advertise FUA.
+    pub fua: Option<bool>,
+    /// Advertise TRIM.
+    pub trim: Option<bool>,
+    /// Tell clients that the disk rotates.
+    pub rotational: bool,
+    /// Make every write durable.
+    pub sync: bool,
+    /// Sessions at a time.
+    pub maxconnections: MaxConnections,
+    /// Addresses that may connect.
+    pub authfile: Option<PathBuf>,
+    /// Another disk under a device path.
+    pub device_changes: DeviceChanges,
+    /// No other writable export on the same disk.
+    pub exclusive: bool,
+    /// Sessions of a removed or repointed export.
+    pub on_change: OnChange,
+    /// Where it is described. An export that moves to another file is the same.
+    pub origin: Origin,
+}
+
+impl Export {
+    /// All defaults.
+    #[must_use]
+    pub fn new(name: ExportName, path: String) -> Self {
+        Self {
+            name,
+            storage: Storage { path, filesize: None, identity: None },
+            readonly: false,
+            flush: None,
+            fua: None,
+            trim: None,
+            rotational: false,
+            sync: false,
+            maxconnections: MaxConnections(0),
+            authfile: None,
+            device_changes: DeviceChanges::Refuse,
+            exclusive: false,
+            on_change: OnChange::Fence,
+            origin: Origin { file: PathBuf::from("(command line)"), line: 0 },
+        }
+    }
+
+    /// Key and value of every setting besides the storage, as they are shown.
+    pub(crate) fn shown(&self) -> [(&'static str, String); 11] {
+        let flag = |value: Option<bool>| value.map_or("auto".into(), |value| value.to_string());
+        let path =
+            |path: &Option<PathBuf>| path.as_ref().map(|path| path.display().to_string()).unwrap_or_default();
+        [
+            ("readonly", self.readonly.to_string()),
+            ("flush", flag(self.flush)),
+            ("fua", flag(self.fua)),
+            ("trim", flag(self.trim)),
+            ("rotational", self.rotational.to_string()),
+            ("sync", self.sync.to_string()),
+            ("maxconnections", self.maxconnections.0.to_string()),
+            ("authfile", path(&self.authfile)),
+            ("device_changes", format!("{:?}", self.device_changes).to_lowercase()),
+            ("exclusive", self.exclusive.to_string()),
+            ("on_change", format!("{:?}", self.on_change).to_lowercase()),
+        ]
+    }
+}
+
+impl PartialEq for Export {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name && self.storage == other.storage && self.shown() == other.shown()
+    }
+}
+
+impl Eq for Export {}
+
+/// Where an export's bytes are. Two exports with equal storage have the same store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Storage {
+    /// File or device.
+    pub path: String,
+    /// Bytes; all where nothing is said.
+    pub filesize: Option<u64>,
+    /// Which disk it must be.
+    pub identity: Option<WantedIdentity>,
+}
+
+/// Which disk an export must be on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum WantedIdentity {
+    /// `serial:…`
+    Serial(String),
+    /// `wwid:…`
+    Wwid(String),
+    /// `diskseq:…`, until the next boot.
+    Diskseq(u64),
+}
+
+/// Sessions at a time: 0 for any number, negative for none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MaxConnections(pub i64);
+
+impl MaxConnections {
+    /// Whether one more may come to these.
+    #[must_use]
+    pub fn admits(self, sessions: usize) -> bool {
+        self.0 == 0 || usize::try_from(self.0).is_ok_and(|max| sessions < max)
+    }
+}
+
+/// Another disk under a device path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DeviceChanges {
+    /// Not served before the next reload.
+    Refuse,
+    /// Served as it comes.
+    Follow,
+}
+
+/// Sessions of a removed or repointed export.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnChange {
+    /// Ended before the reload is acknowledged.
+    Fence,
+    /// Left on the old disk.
+    Keep,
+}
+
+/// Where something is described.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// The file.
+    pub file: PathBuf,
+    /// From 1.
+    pub line: u32,
+}
