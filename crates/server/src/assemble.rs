@@ -27,9 +27,9 @@ impl<'a> Assembly<'a> {
     /// A sentence that says what is there instead.
     pub fn is_wanted(&self, identity: &Identity) -> Result<(), String> {
         match &self.wanted {
-            Some(wanted) => identity
-                .matches(wanted)
-                .map_err(|why| format!("{} is not the disk that is meant: {why}", self.settings.storage.path)),
+            Some(wanted) => identity.matches(wanted).map_err(|why| {
+                format!("{} is not the disk that is meant: {why}", self.settings.storage.path)
+            }),
             None => Ok(()),
         }
     }

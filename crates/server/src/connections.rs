@@ -93,9 +93,12 @@ impl Sessions {
         let mut handshakes = self.lock();
         let mut evicted = false;
         while handshakes.len() >= self.handshakes_max {
-            let Some(age) = handshakes.first_key_value().map(|(_, oldest)| oldest.began.elapsed()) else { break };
+            let Some(age) = handshakes.first_key_value().map(|(_, oldest)| oldest.began.elapsed()) else {
+                break;
+            };
             if let Some(rest) = HANDSHAKE_GRACE.checked_sub(age).filter(|rest| !rest.is_zero()) {
-                handshakes = self.freed.wait_timeout(handshakes, rest).unwrap_or_else(PoisonError::into_inner).0;
+                handshakes =
+                    self.freed.wait_timeout(handshakes, rest).unwrap_or_else(PoisonError::into_inner).0;
             } else if let Some((_, oldest)) = handshakes.pop_first() {
                 oldest.socket.close();
                 evicted = true;
@@ -122,7 +125,11 @@ pub fn welcome(shared: &Arc<Shared>, socket: OwnedFd, peer: Peer) {
     let sitter = Sitter::new(peer.to_string(), socket.clone());
     let id = sitter.id;
     if shared.sessions.begin(id, &socket) {
-        shared.log.quietly(Level::Warning, "handshakes", "too many handshakes at a time: the oldest gave way");
+        shared.log.quietly(
+            Level::Warning,
+            "handshakes",
+            "too many handshakes at a time: the oldest gave way",
+        );
     }
     let thread_shared = shared.clone();
     let started = thread::Builder::new()

@@ -28,7 +28,8 @@ pub fn is_background() -> bool {
 /// # Errors
 /// When it cannot be started, or ends instead of serving; it has then said why on standard error.
 pub fn launch() -> Result<(), Exit> {
-    let failed = |error: io::Error| Exit::Launch(format!("cannot start the server in the background: {error}"));
+    let failed =
+        |error: io::Error| Exit::Launch(format!("cannot start the server in the background: {error}"));
     let mut arguments = env::args_os();
     let program = env::current_exe().map_err(failed)?;
     let mut command = Command::new(program);

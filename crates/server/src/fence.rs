@@ -2,7 +2,6 @@
 
 use crate::medium::Medium;
 use crate::report::Report;
-use session::Channel as _;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 

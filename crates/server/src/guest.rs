@@ -29,11 +29,7 @@ impl Guest {
     }
 
     /// Finds the export and asks `visit` of it; again, when a reload replaced it in between.
-    fn visit<T>(
-        &self,
-        name: &[u8],
-        visit: impl Fn(&Entry) -> Result<T, Closed>,
-    ) -> Result<T, OptionRefusal> {
+    fn visit<T>(&self, name: &[u8], visit: impl Fn(&Entry) -> Result<T, Closed>) -> Result<T, OptionRefusal> {
         for _ in 0..OVERTAKEN_MAX {
             let catalog = self.shared.catalog();
             let entry = catalog.find(name).ok_or(OptionRefusal::UnknownExport)?;
@@ -53,7 +49,8 @@ impl Guest {
     fn authorize(&self, entry: &Entry) -> Result<(), OptionRefusal> {
         let Some(authfile) = &entry.settings.authfile else { return Ok(()) };
         access::allowed(authfile, &self.peer).map_err(|denied| {
-            self.log().info(format!("Client '{}' is not authorized to access {}: {denied}", self.peer, entry.name));
+            self.log()
+                .info(format!("Client '{}' is not authorized to access {}: {denied}", self.peer, entry.name));
             OptionRefusal::Policy(access_denied("this client is not in the list of those allowed"))
         })
     }
@@ -99,7 +96,8 @@ impl Host for Guest {
     fn note(&self, note: Note<'_>) {
         match note {
             Note::OptionRefused { option, name, refusal } => {
-                let name = name.map(|name| format!(" for export {}", ExportName::from(name))).unwrap_or_default();
+                let name =
+                    name.map(|name| format!(" for export {}", ExportName::from(name))).unwrap_or_default();
                 let line = format!("{}: {option}{name} refused: {refusal}", self.peer);
                 self.log().write(Level::Debug, &line);
             }

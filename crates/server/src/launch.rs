@@ -16,7 +16,7 @@ use crate::sources::Files;
 use crate::state::Shared;
 use crate::watch;
 use config::{Export, Loaded};
-use session::{Channel as _, Ending, Limits, Sitter};
+use session::{Ending, Limits, Sitter};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::iterator::Signals;
 use std::env;
@@ -114,7 +114,9 @@ impl<'a> Start<'a> {
     fn wanted(&self, loaded: &Loaded) -> Wanted {
         let generic = &loaded.config.generic;
         let addresses = match &self.invocation.listen {
-            Some(listen) if !generic.listenaddr_given && !listen.addresses.is_empty() => listen.addresses.clone(),
+            Some(listen) if !generic.listenaddr_given && !listen.addresses.is_empty() => {
+                listen.addresses.clone()
+            }
             _ => generic.listenaddr.clone(),
         };
         Wanted {
@@ -167,7 +169,8 @@ impl<'a> Start<'a> {
         log: &Log,
     ) -> Result<(bind::Bound, Option<PidFile>), Exit> {
         let generic = &loaded.config.generic;
-        let ids = privileges::resolve(generic.user.as_deref(), generic.group.as_deref()).map_err(Exit::Identity)?;
+        let ids =
+            privileges::resolve(generic.user.as_deref(), generic.group.as_deref()).map_err(Exit::Identity)?;
         let bound = bind::bind(&self.wanted(loaded)).map_err(|error| Exit::Bind(error.to_string()))?;
         for warning in &bound.warnings {
             log.warning(warning);
@@ -208,7 +211,8 @@ impl<'a> Start<'a> {
         let mut reconciler =
             Reconciler::new(shared.clone(), self.main.clone(), self.files.clone(), self.command_line.clone());
         let generic = &loaded.config.generic;
-        let ids = privileges::resolve(generic.user.as_deref(), generic.group.as_deref()).map_err(Exit::Identity)?;
+        let ids =
+            privileges::resolve(generic.user.as_deref(), generic.group.as_deref()).map_err(Exit::Identity)?;
         privileges::drop_to(&ids).map_err(Exit::Identity)?;
         reconciler.start(loaded);
         let socket = rustix::io::dup(rustix::stdio::stdin())

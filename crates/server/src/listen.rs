@@ -51,7 +51,8 @@ impl Acceptor {
 }
 
 fn accept_until(shared: &Arc<Shared>, bound: &Bound, stop: &OwnedFd) {
-    let sockets = bound.tcp.iter().map(AsFd::as_fd).chain(bound.unix.iter().map(|unix| unix.listener.as_fd()));
+    let sockets =
+        bound.tcp.iter().map(AsFd::as_fd).chain(bound.unix.iter().map(|unix| unix.listener.as_fd()));
     let mut fds: Vec<PollFd<'_>> = vec![PollFd::new(stop, PollFlags::IN)];
     fds.extend(sockets.map(|socket| PollFd::from_borrowed_fd(socket, PollFlags::IN)));
     loop {

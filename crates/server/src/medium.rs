@@ -7,6 +7,7 @@
 use crate::assemble::{self, Assembly};
 use crate::log::Log;
 use session::{Entered, Export, ExportName, Guard, Limits, Offer, Seats, Sitter};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 use store::{Access, Cause, FileStore, Identity, Poison, Probe, Store, StoreError};
@@ -21,7 +22,7 @@ pub struct Medium {
     /// Where the bytes are, and which disk it must be.
     pub storage: config::Storage,
     /// Whether another disk under the path is served without a reload.
-    follow: bool,
+    follow: AtomicBool,
     /// A failed sync is remembered here for as long as the medium lives (P6).
     poison: Arc<Poison>,
     log: Log,
@@ -68,13 +69,22 @@ impl Medium {
         Arc::new(Self {
             name: ExportName::from(settings.name.as_bytes()),
             storage: settings.storage.clone(),
-            follow: settings.device_changes == config::DeviceChanges::Follow,
+            follow: AtomicBool::new(settings.device_changes == config::DeviceChanges::Follow),
             poison: Arc::new(Poison::new()),
             log,
             state: Mutex::new(State { offline, ..State::default() }),
             changed: Condvar::new(),
             opening: Mutex::new(()),
         })
+    }
+
+    /// Whether another disk under the path is served without a reload (`device_changes`).
+    pub fn set_follow(&self, settings: &config::Export) {
+        self.follow.store(settings.device_changes == config::DeviceChanges::Follow, Ordering::Relaxed);
+    }
+
+    fn follows(&self) -> bool {
+        self.follow.load(Ordering::Relaxed)
     }
 
     /// What was last seen at the path.
@@ -130,11 +140,7 @@ impl Medium {
     }
 
     /// An open export with these settings: one that is open already, or a new one.
-    fn export(
-        self: &Arc<Self>,
-        settings: &config::Export,
-        limits: &Limits,
-    ) -> Result<Arc<Export>, Closed> {
+    fn export(self: &Arc<Self>, settings: &config::Export, limits: &Limits) -> Result<Arc<Export>, Closed> {
         let _one_at_a_time = self.opening.lock().unwrap_or_else(PoisonError::into_inner);
         let assembly = Assembly::new(settings);
         let probe = self.look(&assembly)?;
@@ -178,7 +184,8 @@ impl Medium {
 
     /// What is at the path now, if it may be served (P4).
     fn look(&self, assembly: &Assembly) -> Result<Probe, Closed> {
-        let probe = store::probe(&assembly.spec).map_err(|error| Closed::Because(self.unavailable(&error)))?;
+        let probe =
+            store::probe(&assembly.spec).map_err(|error| Closed::Because(self.unavailable(&error)))?;
         assembly.is_wanted(&probe.identity).map_err(Closed::Because)?;
         let mut state = self.lock();
         match &state.seen {
@@ -196,7 +203,7 @@ impl Medium {
     /// Files follow their path; devices do not, unless they are told to.
     fn is_other_disk(&self, seen: &Identity, now: &Identity) -> bool {
         let files = matches!((seen, now), (Identity::File { .. }, Identity::File { .. }));
-        !self.follow && !files && !seen.same_disk(now)
+        !self.follows() && !files && !seen.same_disk(now)
     }
 
     fn other_disk(&self, seen: &Identity, now: &Identity) -> String {
@@ -231,7 +238,7 @@ impl Medium {
         let store = store::open(&assembly.spec, self.poison.clone())
             .map_err(|error| Closed::Because(self.unavailable(&error)))?;
         assembly.is_wanted(store.identity()).map_err(Closed::Because)?;
-        if !store.identity().same_disk(&probe.identity) && !self.follow {
+        if !store.identity().same_disk(&probe.identity) && !self.follows() {
             return Err(Closed::Because(self.other_disk(&probe.identity, store.identity())));
         }
         Ok(Arc::new(store))
@@ -266,7 +273,7 @@ impl Medium {
     pub fn make_read_only(&self) {
         for open in &self.lock().open {
             if let Some(export) = open.export.upgrade() {
-                export.read_only_now.store(true, std::sync::atomic::Ordering::Relaxed);
+                export.read_only_now.store(true, Ordering::Relaxed);
             }
         }
     }
@@ -298,14 +305,17 @@ impl Medium {
     /// Looks whether each open store is still the disk that was meant (P4). Returns who has to go, and why.
     #[must_use]
     pub fn mismatch(&self) -> Option<String> {
-        let open: Vec<Arc<Export>> = self.lock().open.iter().filter_map(|open| open.export.upgrade()).collect();
-        open.iter().filter(|export| !export.seats.gate.is_revoked()).find_map(|export| export.guard.check().err())
+        let open: Vec<Arc<Export>> =
+            self.lock().open.iter().filter_map(|open| open.export.upgrade()).collect();
+        open.iter()
+            .filter(|export| !export.seats.gate.is_revoked())
+            .find_map(|export| export.guard.check().err())
     }
 
     /// What the path leads to now, against the disk that `store` was opened on.
     fn check(&self, store: &FileStore) -> Result<(), String> {
         match store.verify() {
-            Err(StoreError { cause: Cause::Moved(_), .. }) if self.follow => {}
+            Err(StoreError { cause: Cause::Moved(_), .. }) if self.follows() => {}
             Err(error) => return Err(error.cause.to_string()),
             Ok(()) => {}
         }

@@ -77,7 +77,8 @@ impl Pool {
         state.workers += 1;
         drop(state);
         let shared = self.shared.clone();
-        let started = thread::Builder::new().name("worker".into()).stack_size(256 << 10).spawn(move || shared.run());
+        let started =
+            thread::Builder::new().name("worker".into()).stack_size(256 << 10).spawn(move || shared.run());
         if started.is_err() {
             self.without_a_new_thread();
         }

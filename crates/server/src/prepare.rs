@@ -7,7 +7,7 @@ use config::{Config, Export};
 use session::ExportName;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
-use store::{Probe, same_medium};
+use store::{Identity, Probe, same_medium};
 
 /// What one wanted export's path leads to at this moment.
 pub struct Finding {
@@ -61,9 +61,10 @@ impl Prepared {
             let served = running.find(export.name.as_bytes()).filter(|entry| entry.blocked.is_none());
             served.is_none_or(|entry| entry.settings.storage != export.storage)
         });
-        let mut holders: HashMap<String, Vec<&Export>> = HashMap::new();
+        let mut holders: HashMap<Place, Vec<&Export>> = HashMap::new();
         for (export, probe) in writable {
-            let others = holders.entry(store::medium_key(&probe.identity)).or_default();
+            let Some(place) = place(&probe.identity) else { continue };
+            let others = holders.entry(place).or_default();
             if let Some(holder) = others.first() {
                 let both = format!(
                     "exports {} ({}:{}) and {} ({}:{}) both write to the disk at {}",
@@ -86,6 +87,19 @@ impl Prepared {
     }
 }
 
+/// What [`same_medium`] compares, as something to look up by: one of two exports on it would be writing to the other's
+/// disk.
+type Place = (bool, u64, u64);
+
+fn place(identity: &Identity) -> Option<Place> {
+    match identity {
+        // A file that is yet to be created is nobody's.
+        Identity::File { ino: 0, .. } | Identity::Placeholder { .. } => None,
+        Identity::File { dev, ino } => Some((false, *dev, *ino)),
+        Identity::Device(device) => Some((true, device.rdev.0.into(), device.rdev.1.into())),
+    }
+}
+
 impl Finding {
     fn moved(&self) -> bool {
         let (Ok(probe), Some(medium)) = (&self.probe, &self.running) else { return false };
@@ -97,7 +111,8 @@ impl Finding {
     pub fn resized(&self) -> Option<(u64, u64)> {
         let (Ok(probe), Some(medium)) = (&self.probe, &self.running) else { return None };
         let seen = medium.seen()?;
-        (seen.size != probe.size && seen.identity.same_disk(&probe.identity)).then_some((seen.size, probe.size))
+        (seen.size != probe.size && seen.identity.same_disk(&probe.identity))
+            .then_some((seen.size, probe.size))
     }
 }
 

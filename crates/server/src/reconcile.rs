@@ -152,7 +152,8 @@ impl Reconciler {
         let before = self.shared.catalog();
         let prepared = Prepared::look(&wanted, &before);
         let plan = Plan::between(&self.running, &wanted, &prepared.moved);
-        let mut change = Change { reconciler: self, before: &before, wanted: &wanted, prepared: &prepared, aloud };
+        let mut change =
+            Change { reconciler: self, before: &before, wanted: &wanted, prepared: &prepared, aloud };
         let (entries, old, tally) = change.walk(&plan);
         let catalog = Catalog::new(before.generation + 1, wanted.generic.allowlist, entries);
         self.shared.pool.set_share(share(wanted.generic.max_threads));
@@ -264,13 +265,19 @@ impl Change<'_> {
         }
         let mut findings = self.prepared.findings.iter();
         for step in plan.steps() {
-            let (Step::Keep(name) | Step::Open(name) | Step::Retune(name) | Step::Replace(name) | Step::Close(name)) =
-                step;
+            let (Step::Keep(name)
+            | Step::Open(name)
+            | Step::Retune(name)
+            | Step::Replace(name)
+            | Step::Close(name)) = step;
             let before = self.before.find(name.as_bytes());
             let Some(settings) = self.wanted.exports.get(name) else {
                 tally.removed += 1;
                 if let Some(before) = before {
-                    self.say(Level::Notice, Line::new("export removed").with("export", name).with("old", path(before)));
+                    self.say(
+                        Level::Notice,
+                        Line::new("export removed").with("export", name).with("old", path(before)),
+                    );
                     self.let_go(before, before.settings.on_change, "the export was removed", &mut old);
                 }
                 continue;
@@ -316,8 +323,12 @@ impl Change<'_> {
         }
         if let Some((old, new)) = finding.resized() {
             changed = 1;
-            let line = Line::new("export changed").with("export", &settings.name).with("old", old).with("new", new);
-            self.say(Level::Notice, origin(line, settings).with("reason", "the size is another one; sessions keep the old one"));
+            let line =
+                Line::new("export changed").with("export", &settings.name).with("old", old).with("new", new);
+            self.say(
+                Level::Notice,
+                origin(line, settings).with("reason", "the size is another one; sessions keep the old one"),
+            );
         }
         changed
     }
@@ -336,7 +347,8 @@ impl Change<'_> {
         let size = finding.probe.as_ref().ok().map(|probe| probe.size);
         let Some(before) = before else {
             tally.added += 1;
-            let line = Line::new("export added").with("export", &settings.name).with("new", &settings.storage.path);
+            let line =
+                Line::new("export added").with("export", &settings.name).with("new", &settings.storage.path);
             self.say(Level::Notice, origin(line.maybe("size", size), settings));
             return medium;
         };
@@ -350,7 +362,8 @@ impl Change<'_> {
         } else {
             (path(before).to_owned(), settings.storage.path.clone())
         };
-        let line = Line::new("export changed").with("export", &settings.name).with("old", was).with("new", is);
+        let line =
+            Line::new("export changed").with("export", &settings.name).with("old", was).with("new", is);
         self.say(Level::Notice, origin(line.maybe("size", size), settings).with("reason", reason));
         self.let_go(before, settings.on_change, reason, old);
         medium

@@ -62,7 +62,8 @@ impl Line {
     #[must_use]
     pub fn with(mut self, key: &str, value: impl Display) -> Self {
         let value = value.to_string();
-        let plain = !value.is_empty() && value.chars().all(|c| !c.is_whitespace() && !c.is_control() && c != '"');
+        let plain =
+            !value.is_empty() && value.chars().all(|c| !c.is_whitespace() && !c.is_control() && c != '"');
         if plain {
             let _ = write!(self.text, " {key}={value}");
             return self;
@@ -103,7 +104,8 @@ impl Report {
 
     /// A session was cut off.
     pub fn session_fenced(&self, peer: &str, export: impl Display, reason: &str) {
-        let line = Line::new("session fenced").with("peer", peer).with("export", export).with("reason", reason);
+        let line =
+            Line::new("session fenced").with("peer", peer).with("export", export).with("reason", reason);
         self.say(Level::Notice, line);
     }
 

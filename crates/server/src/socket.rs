@@ -64,7 +64,12 @@ impl Channel for Socket {
         let used = if events.is_empty() { 1 } else { 2 };
         let timeout = deadline.map(timespec_until);
         match poll(&mut fds[..used], timeout.as_ref()) {
-            Ok(0) => return Ok(Ready { late: deadline.is_some_and(|at| at <= Instant::now()), ..Ready::default() }),
+            Ok(0) => {
+                return Ok(Ready {
+                    late: deadline.is_some_and(|at| at <= Instant::now()),
+                    ..Ready::default()
+                });
+            }
             Ok(_) | Err(Errno::INTR) => {}
             Err(error) => return Err(error.into()),
         }
@@ -99,5 +104,8 @@ impl Channel for Socket {
 
 fn timespec_until(deadline: Instant) -> Timespec {
     let rest = deadline.saturating_duration_since(Instant::now());
-    Timespec { tv_sec: i64::try_from(rest.as_secs()).unwrap_or(i64::MAX), tv_nsec: rest.subsec_nanos().into() }
+    Timespec {
+        tv_sec: i64::try_from(rest.as_secs()).unwrap_or(i64::MAX),
+        tv_nsec: rest.subsec_nanos().into(),
+    }
 }

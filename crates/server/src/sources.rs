@@ -64,7 +64,10 @@ enum Read1 {
 
 fn read_once(path: &Path) -> io::Result<Read1> {
     // Not blocking: a FIFO in place of the file must not hang the server.
-    let file = fs::OpenOptions::new().read(true).custom_flags(rustix::fs::OFlags::NONBLOCK.bits() as i32).open(path)?;
+    let file = fs::OpenOptions::new()
+        .read(true)
+        .custom_flags(rustix::fs::OFlags::NONBLOCK.bits() as i32)
+        .open(path)?;
     let before = file.metadata()?;
     if !before.is_file() {
         return Err(io::Error::other("not a regular file"));

@@ -43,6 +43,9 @@ impl Shared {
     #[must_use]
     pub fn path_of(&self, export: &Export) -> String {
         let catalog = self.catalog();
-        catalog.find(export.name.as_bytes()).map(|entry| entry.medium.storage.path.clone()).unwrap_or_default()
+        catalog
+            .find(export.name.as_bytes())
+            .map(|entry| entry.medium.storage.path.clone())
+            .unwrap_or_default()
     }
 }

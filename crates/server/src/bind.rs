@@ -1,0 +1,271 @@
+//! The sockets to listen on.
+
+use crate::access::Peer;
+use rustix::net::sockopt::{
+    set_ipv6_v6only, set_socket_keepalive, set_socket_reuseaddr, set_tcp_keepcnt, set_tcp_keepidle,
+    set_tcp_keepintvl, set_tcp_nodelay, set_tcp_user_timeout,
+};
+use rustix::net::{
+    AddressFamily, SocketFlags, SocketType, bind as bind_to, getpeername, listen, socket_with,
+};
+use std::fmt;
+use std::fs;
+use std::io;
+use std::net::{SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// Connections that the kernel holds until they are accepted; it cuts this to its own maximum.
+const BACKLOG: i32 = 4096;
+/// What fits into a Unix socket's address.
+const UNIX_PATH_MAX: usize = 107;
+
+/// What the configuration asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wanted {
+    /// Addresses or names.
+    pub addresses: Vec<String>,
+    /// Number or service name.
+    pub port: String,
+    /// Unix socket; TCP is then left out unless `duallisten`.
+    pub unixsock: Option<PathBuf>,
+    /// Both.
+    pub duallisten: bool,
+}
+
+/// Listening sockets.
+#[derive(Debug)]
+pub struct Bound {
+    /// One for each address.
+    pub tcp: Vec<TcpListener>,
+    /// At most one.
+    pub unix: Option<UnixSocket>,
+    /// Addresses that were left out because others could be had.
+    pub warnings: Vec<String>,
+}
+
+/// A listening Unix socket and the file that stands for it.
+#[derive(Debug)]
+pub struct UnixSocket {
+    /// The socket.
+    pub listener: UnixListener,
+    path: PathBuf,
+    identity: (u64, u64),
+}
+
+/// Why there is nothing to listen on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BindError(String);
+
+impl fmt::Display for BindError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Opens all that is wanted.
+///
+/// # Errors
+/// A port that somebody else has; no address at all; a Unix socket that another server listens on.
+pub fn bind(wanted: &Wanted) -> Result<Bound, BindError> {
+    let unix = wanted.unixsock.as_deref().map(bind_unix).transpose()?;
+    let mut bound = Bound { tcp: Vec::new(), unix, warnings: Vec::new() };
+    if bound.unix.is_none() || wanted.duallisten {
+        let opened = bind_tcp(wanted, &mut bound);
+        if let (Err(_), Some(unix)) = (&opened, &bound.unix) {
+            unix.remove();
+        }
+        opened?;
+    }
+    Ok(bound)
+}
+
+fn bind_tcp(wanted: &Wanted, bound: &mut Bound) -> Result<(), BindError> {
+    let port = port_number(&wanted.port)?;
+    let failed = |address: &dyn fmt::Display, why: &io::Error| {
+        BindError(format!("failed to open a modern socket: {address} port {port}: {}", system_words(why)))
+    };
+    let mut last = None;
+    for address in &wanted.addresses {
+        let resolved = match (address.as_str(), port).to_socket_addrs() {
+            Ok(resolved) => resolved,
+            Err(error) => {
+                last = Some(failed(address, &error));
+                continue;
+            }
+        };
+        for resolved in resolved {
+            match listen_on(resolved) {
+                Ok(listener) => bound.tcp.push(listener),
+                // IPv6 sockets are for IPv6 alone, so nobody but somebody else can have the port.
+                Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+                    return Err(failed(&resolved.ip(), &error));
+                }
+                Err(error) => last = Some(failed(&resolved.ip(), &error)),
+            }
+        }
+    }
+    match last {
+        Some(error) if bound.tcp.is_empty() => Err(error),
+        // A host without IPv6 is no reason for a word; anything else that was asked for is.
+        Some(error) if wanted.addresses != ["::", "0.0.0.0"] => {
+            bound.warnings.push(error.to_string());
+            Ok(())
+        }
+        _ => Ok(()),
+    }
+}
+
+fn listen_on(address: SocketAddr) -> io::Result<TcpListener> {
+    let family = if address.is_ipv6() { AddressFamily::INET6 } else { AddressFamily::INET };
+    let socket = socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+    set_socket_reuseaddr(&socket, true)?;
+    set_socket_keepalive(&socket, true)?;
+    if address.is_ipv6() {
+        set_ipv6_v6only(&socket, true)?;
+    }
+    bind_to(&socket, &address)?;
+    listen(&socket, BACKLOG)?;
+    Ok(TcpListener::from(socket))
+}
+
+/// A number, or a name from the system's list of services; `nbd` is known without one.
+fn port_number(port: &str) -> Result<u16, BindError> {
+    let port = port.trim();
+    if let Ok(number) = port.parse() {
+        return Ok(number);
+    }
+    if port == "nbd" {
+        return Ok(10809);
+    }
+    let services = fs::read_to_string("/etc/services").unwrap_or_default();
+    let found = services.lines().find_map(|line| {
+        let mut words = line.split('#').next()?.split_whitespace();
+        let (name, number) = (words.next()?, words.next()?.strip_suffix("/tcp")?);
+        (name == port || words.any(|alias| alias == port)).then(|| number.parse().ok())?
+    });
+    let unknown = || {
+        let what = format!(
+            "failed to open a modern socket: failed to get address info: no port or service \"{port}\""
+        );
+        BindError(format!("{what}; a port is at most 65535"))
+    };
+    found.ok_or_else(unknown)
+}
+
+fn bind_unix(path: &Path) -> Result<UnixSocket, BindError> {
+    let failed = |why: &dyn fmt::Display| {
+        BindError(format!("failed to open the unix socket {}: {why}", path.display()))
+    };
+    if path.as_os_str().len() > UNIX_PATH_MAX {
+        return Err(failed(&"the path is longer than 107 bytes"));
+    }
+    if let Ok(there) = fs::symlink_metadata(path) {
+        if !there.file_type().is_socket() {
+            return Err(failed(&"something that is no socket is there"));
+        }
+        match UnixStream::connect(path) {
+            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+                fs::remove_file(path).map_err(|error| failed(&error))?;
+            }
+            Err(error) => return Err(failed(&error)),
+            Ok(_) => return Err(failed(&"another server listens on it: Address already in use")),
+        }
+    }
+    let listener = UnixListener::bind(path).map_err(|error| failed(&system_words(&error)))?;
+    let metadata = fs::symlink_metadata(path).map_err(|error| failed(&error))?;
+    let path = fs::canonicalize(path).unwrap_or_else(|_| path.into());
+    Ok(UnixSocket { listener, path, identity: (metadata.dev(), metadata.ino()) })
+}
+
+impl UnixSocket {
+    /// Removes the file, if it is still ours.
+    pub fn remove(&self) {
+        let there = fs::symlink_metadata(&self.path);
+        if there.is_ok_and(|there| (there.dev(), there.ino()) == self.identity) {
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+/// For an accepted connection: replies leave at once, and a peer that has died is noticed within a minute.
+pub fn tune(stream: &TcpStream) {
+    let _ = set_tcp_nodelay(stream, true);
+    let _ = set_socket_keepalive(stream, true);
+    let _ = set_tcp_keepidle(stream, Duration::from_secs(30));
+    let _ = set_tcp_keepintvl(stream, Duration::from_secs(10));
+    let _ = set_tcp_keepcnt(stream, 3);
+    let _ = set_tcp_user_timeout(stream, 60_000);
+}
+
+/// Who is at the other end of a socket that was handed to us.
+#[must_use]
+pub fn peer_of(socket: &OwnedFd) -> Option<Peer> {
+    let address = getpeername(socket.as_fd()).ok()?;
+    let address = SocketAddr::try_from(address?).ok()?;
+    Some(Peer::Ip(address.ip()))
+}
+
+/// The system's words alone, without the number that Rust puts behind them.
+fn system_words(error: &io::Error) -> String {
+    let text = error.to_string();
+    text.split(" (os error").next().unwrap_or_default().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tcp(address: &str, port: u16) -> Wanted {
+        Wanted { addresses: vec![address.into()], port: port.to_string(), unixsock: None, duallisten: false }
+    }
+
+    /// C-033: a port that somebody has is an error, on IPv4 alone too.
+    #[test]
+    fn a_port_that_is_taken_is_an_error_with_the_systems_words() {
+        let holder = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let port = holder.local_addr().expect("bound").port();
+        let error = bind(&tcp("127.0.0.1", port)).expect_err("taken").to_string();
+        assert!(error.starts_with("failed to open a modern socket:"), "{error}");
+        assert!(error.contains("Address already in use"), "{error}");
+    }
+
+    /// C-035
+    #[test]
+    fn services_have_names() {
+        assert_eq!(port_number("nbd"), Ok(10809));
+        assert_eq!(port_number("20001"), Ok(20001));
+        for wrong in ["99999", "no-such-service", "-1", ""] {
+            assert!(port_number(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    /// C-079
+    #[test]
+    fn one_good_address_is_enough_and_the_other_is_named() {
+        let mut wanted = tcp("127.0.0.1", 0);
+        wanted.addresses.insert(0, "no-such-host.invalid".into());
+        let bound = bind(&wanted).expect("one is good");
+        assert_eq!(bound.tcp.len(), 1);
+        assert!(bound.warnings[0].contains("no-such-host.invalid"), "{:?}", bound.warnings);
+    }
+
+    /// C-081, C-082
+    #[test]
+    fn a_dead_servers_socket_is_replaced_and_a_live_ones_is_not() {
+        let path = std::env::temp_dir().join(format!("nbd-bind-test-{}", std::process::id()));
+        let wanted = Wanted { unixsock: Some(path.clone()), ..tcp("127.0.0.1", 0) };
+        drop(UnixListener::bind(&path).expect("a socket whose server then dies"));
+        let bound = bind(&wanted).expect("it is replaced");
+        assert!(bound.tcp.is_empty(), "TCP only with duallisten");
+        assert!(bind(&wanted).expect_err("it is live").to_string().contains("already in use"));
+        bound.unix.expect("bound").remove();
+        assert!(!path.exists());
+        fs::write(&path, "a file").expect("written");
+        assert!(bind(&wanted).is_err(), "what is no socket is not removed");
+        fs::remove_file(&path).expect("cleaned up");
+    }
+}

@@ -1,0 +1,185 @@
+//! Where the server says things: standard error in the foreground, syslog in the background.
+
+use crate::syslog::Syslog;
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::Write as _;
+use std::os::fd::AsFd;
+use std::os::unix::fs::MetadataExt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// How much a line matters, with the numbers of syslog.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Level {
+    /// Something that should not happen.
+    Error = 3,
+    /// Something to look at.
+    Warning = 4,
+    /// What the server did of importance.
+    Notice = 5,
+    /// What the server did.
+    Info = 6,
+    /// For developers; dropped unless asked for.
+    Debug = 7,
+}
+
+/// Takes lines. Cheap to clone.
+#[derive(Clone)]
+pub struct Log {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    sink: Sink,
+    quiet: Mutex<HashMap<String, Heard>>,
+}
+
+enum Sink {
+    /// `prefixed`: with `<N>` in front, which systemd takes for the level.
+    Stderr {
+        prefixed: bool,
+    },
+    Syslog(Syslog),
+    Function(Box<Function>),
+}
+
+type Function = dyn Fn(Level, &str) + Send + Sync;
+
+/// When a noisy event was last said, and how often it was not since.
+struct Heard {
+    at: Instant,
+    unsaid: u64,
+}
+
+/// A noisy event is said at most this often.
+const QUIET: Duration = Duration::from_secs(1);
+
+impl Log {
+    /// Lines on standard error.
+    #[must_use]
+    pub fn stderr() -> Self {
+        Self::new(Sink::Stderr { prefixed: stderr_is_the_journal() })
+    }
+
+    /// Syslog, as the original: `nbd_server`, facility daemon, with the process's number.
+    #[must_use]
+    pub fn syslog() -> Self {
+        Self::new(Sink::Syslog(Syslog::new("nbd_server")))
+    }
+
+    /// Whatever an embedding program wants.
+    #[must_use]
+    pub fn to(function: impl Fn(Level, &str) + Send + Sync + 'static) -> Self {
+        Self::new(Sink::Function(Box::new(function)))
+    }
+
+    fn new(sink: Sink) -> Self {
+        Self { inner: Arc::new(Inner { sink, quiet: Mutex::default() }) }
+    }
+
+    /// Writes one line. What a client chose (a name) may stand in it: control characters become escapes, so that it
+    /// stays one line.
+    pub fn write(&self, level: Level, text: &str) {
+        if level == Level::Debug && std::env::var_os("NBD_SERVER_DEBUG").is_none() {
+            return;
+        }
+        let text = one_line(text);
+        match &self.inner.sink {
+            Sink::Stderr { prefixed } => {
+                let line = if *prefixed { format!("<{}>{text}\n", level as u8) } else { format!("{text}\n") };
+                // A closed standard error is no reason to stop serving.
+                let _ = std::io::stderr().lock().write_all(line.as_bytes());
+            }
+            Sink::Syslog(syslog) => syslog.send(level as u8, &text),
+            Sink::Function(function) => function(level, &text),
+        }
+    }
+
+    /// Writes at most one line a second for each `key`: for what strangers can cause at any rate.
+    pub fn quietly(&self, level: Level, key: &str, text: &str) {
+        let mut quiet = self.inner.quiet.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
+        let unsaid = match quiet.get_mut(key) {
+            Some(heard) if now.duration_since(heard.at) < QUIET => {
+                heard.unsaid += 1;
+                return;
+            }
+            Some(heard) => std::mem::take(&mut heard.unsaid),
+            None => 0,
+        };
+        quiet.insert(key.to_owned(), Heard { at: now, unsaid: 0 });
+        drop(quiet);
+        match unsaid {
+            0 => self.write(level, text),
+            more => self.write(level, &format!("{text} ({more} more like this since the last line)")),
+        }
+    }
+
+    /// Something that should not happen.
+    pub fn error(&self, text: impl AsRef<str>) {
+        self.write(Level::Error, text.as_ref());
+    }
+
+    /// Something to look at.
+    pub fn warning(&self, text: impl AsRef<str>) {
+        self.write(Level::Warning, text.as_ref());
+    }
+
+    /// What the server did.
+    pub fn info(&self, text: impl AsRef<str>) {
+        self.write(Level::Info, text.as_ref());
+    }
+}
+
+fn one_line(text: &str) -> String {
+    if !text.contains(char::is_control) {
+        return text.to_owned();
+    }
+    text.chars().fold(String::with_capacity(text.len() + 16), |mut line, c| {
+        if c.is_control() {
+            line.extend(c.escape_default());
+        } else {
+            line.push(c);
+        }
+        line
+    })
+}
+
+/// systemd says in `JOURNAL_STREAM` which stream it connected: `DEVICE:INODE`.
+fn stderr_is_the_journal() -> bool {
+    let Ok(stream) = std::env::var("JOURNAL_STREAM") else { return false };
+    let metadata =
+        std::io::stderr().as_fd().try_clone_to_owned().map(File::from).and_then(|file| file.metadata());
+    metadata.is_ok_and(|metadata| stream == format!("{}:{}", metadata.dev(), metadata.ino()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn collecting() -> (Log, Arc<Mutex<Vec<String>>>) {
+        let lines = Arc::new(Mutex::new(Vec::new()));
+        let sink = lines.clone();
+        let log = Log::to(move |_, line| sink.lock().expect("no test panics in here").push(line.to_owned()));
+        (log, lines)
+    }
+
+    /// A client that asks for an export with a newline in its name must not write a line of its own into the log.
+    #[test]
+    fn a_line_stays_one_line() {
+        let (log, lines) = collecting();
+        log.info("export a\nMIGRATEKIT: reload complete\u{7f}");
+        assert_eq!(lines.lock().expect("alive")[..], ["export a\\nMIGRATEKIT: reload complete\\u{7f}"]);
+    }
+
+    #[test]
+    fn a_noisy_event_is_said_once_a_second() {
+        let (log, lines) = collecting();
+        for _ in 0..1000 {
+            log.quietly(Level::Info, "key", "noise");
+        }
+        log.quietly(Level::Info, "other", "other");
+        assert_eq!(lines.lock().expect("alive")[..], ["noise", "other"]);
+    }
+}
