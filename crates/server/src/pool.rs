@@ -12,6 +12,8 @@ type Job = Box<dyn FnOnce() + Send>;
 
 /// Threads of the pool, at most, however many exports there are.
 pub const WORKERS_MAX: usize = 64;
+/// A worker needs little: its buffers are on the heap.
+const STACK: usize = 256 << 10;
 /// A worker without work goes away after this.
 const IDLE: Duration = Duration::from_secs(10);
 
@@ -69,37 +71,7 @@ impl Pool {
         let mut state = self.shared.lock();
         state.queues.entry(key).or_default().jobs.push_back(job);
         state.list(key);
-        if state.idle >= state.turn.len() || state.workers >= WORKERS_MAX {
-            drop(state);
-            self.shared.work.notify_one();
-            return;
-        }
-        state.workers += 1;
-        drop(state);
-        let shared = self.shared.clone();
-        let started =
-            thread::Builder::new().name("worker".into()).stack_size(256 << 10).spawn(move || shared.run());
-        if started.is_err() {
-            self.without_a_new_thread();
-        }
-    }
-
-    /// The system gives no more threads. With at least one worker the job waits for it; without any, this thread
-    /// does the work itself: slow, but nothing is lost.
-    fn without_a_new_thread(&self) {
-        let mut state = self.shared.lock();
-        state.workers -= 1;
-        if state.workers > 0 {
-            drop(state);
-            self.shared.work.notify_one();
-            return;
-        }
-        while let Some((key, job)) = state.next() {
-            drop(state);
-            job();
-            state = self.shared.lock();
-            state.done(key);
-        }
+        self.shared.staff(state);
     }
 }
 
@@ -114,11 +86,50 @@ impl Workers for Pool {
 }
 
 impl Shared {
-    fn run(&self) {
+    /// Sees to it that somebody comes for what stands in `turn`: an idle worker, or a new one.
+    fn staff(self: &Arc<Self>, mut state: MutexGuard<'_, State>) {
+        if state.turn.is_empty() {
+            return;
+        }
+        if state.idle >= state.turn.len() || state.workers >= WORKERS_MAX {
+            drop(state);
+            self.work.notify_one();
+            return;
+        }
+        state.workers += 1;
+        // Counted as idle from here on, so that a burst does not start a thread for each operation.
+        state.idle += 1;
+        drop(state);
+        let shared = self.clone();
+        let run = move || shared.run();
+        if thread::Builder::new().name("worker".into()).stack_size(STACK).spawn(run).is_err() {
+            self.without_a_new_thread();
+        }
+    }
+
+    /// The system gives no more threads. With at least one worker the operation waits for it; without any, this thread
+    /// does the work itself: slow, but nothing is lost.
+    fn without_a_new_thread(&self) {
         let mut state = self.lock();
+        state.workers -= 1;
+        state.idle -= 1;
+        while state.workers == 0
+            && let Some((key, job)) = state.next()
+        {
+            drop(state);
+            job();
+            state = self.lock();
+            state.done(key);
+        }
+    }
+
+    fn run(self: &Arc<Self>) {
+        let mut state = self.lock();
+        state.idle -= 1;
         loop {
             if let Some((key, job)) = state.next() {
-                drop(state);
+                // What was taken may have made room for more of the same export.
+                self.staff(state);
                 // A panic in an operation ends this worker; the counts must be right all the same.
                 let done = Done { shared: self, key };
                 job();
@@ -145,7 +156,7 @@ impl Shared {
 
 /// Gives the place in the share back, also when the job panicked.
 struct Done<'a> {
-    shared: &'a Shared,
+    shared: &'a Arc<Shared>,
     key: usize,
 }
 
@@ -155,6 +166,7 @@ impl Drop for Done<'_> {
         state.done(self.key);
         if thread::panicking() {
             state.workers -= 1;
+            self.shared.staff(state);
         }
     }
 }
