@@ -1,1 +1,63 @@
-fn main() {}
+//! Developer commands: `cargo x NAME`. Needs nothing but cargo.
+#![forbid(unsafe_code)]
+
+mod bench;
+mod check;
+mod fuzz;
+mod interop;
+mod packages;
+mod rivals;
+mod run;
+mod tests;
+
+use run::{Failed, Run};
+use std::process::ExitCode;
+
+/// Its name, what it takes, what it does, the function.
+type Command = (&'static str, &'static str, &'static str, fn(&[String]) -> Result<(), Failed>);
+
+const COMMANDS: &[Command] = &[
+    ("t", "[name]", "unit and session tests, or those with this name", tests::quick),
+    ("test", "", "everything; installs what it needs", tests::everything),
+    ("check", "", "format, clippy, quick tests, docs, licences, tidy: before each commit", check::check),
+    ("demo", "", "the main job on an embedded default", demo),
+    ("interop", "", "foreign clients against ours, and the original server beside it", interop::interop),
+    (
+        "fuzz",
+        "[seconds] [target]",
+        "each fuzz target for so long (60), and the canary must be found",
+        fuzz::fuzz,
+    ),
+    ("bench", "", "a small fixed workload against other servers, as ratios", bench::bench),
+];
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let Some((command, rest)) = args.split_first() else { return list("no command") };
+    let Some((name, _, _, act)) = COMMANDS.iter().find(|(name, ..)| name == command) else {
+        return list(&format!("unknown command `{command}`"));
+    };
+    match act(rest) {
+        Ok(()) => {
+            println!("cargo x {name}: ok");
+            ExitCode::SUCCESS
+        }
+        Err(Failed(what)) => {
+            println!("cargo x {name}: FAILED: {what}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn list(why: &str) -> ExitCode {
+    eprintln!("{why}; there are:");
+    for (name, args, about, _) in COMMANDS {
+        eprintln!("  cargo x {:26} {about}", format!("{name} {args}"));
+    }
+    ExitCode::from(2)
+}
+
+fn demo(args: &[String]) -> Result<(), Failed> {
+    let run = Run::cargo(["run", "--quiet", "--release", "-p", "server", "--example", "demo", "--"]);
+    run.args(args).go("the demo")
+}

@@ -1,1 +1,31 @@
+//! What the tests of every room share: a raw client, stores that fail on request, the server as a process, loop
+//! devices, patterns. A dev-dependency only.
+//!
+//! It shares no code with `wire`: the client is written from the specification with numbers of its own
+//! ([`spec`]), so that an error on our side cannot cancel itself out.
 #![forbid(unsafe_code)]
+
+pub mod client;
+pub mod fault;
+pub mod log;
+pub mod loopdev;
+pub mod memory;
+pub mod need;
+pub mod pattern;
+pub mod process;
+pub mod setup;
+pub mod spec;
+mod stream;
+pub mod temp;
+mod transmission;
+
+pub use client::{Client, ExportInfo, OptionReply, Refused};
+pub use fault::{Fault, FaultStore};
+pub use log::{Closing, Event, Log, Outcome, Reloaded};
+pub use loopdev::LoopDevice;
+pub use memory::MemoryStore;
+pub use need::{is_root, skip_or_fail, tool};
+pub use process::ServerProcess;
+pub use setup::Setup;
+pub use temp::TempDir;
+pub use transmission::{Answer, CLOSED, Chunk, TIMED_OUT};

@@ -1,0 +1,27 @@
+//! What a test may need from the machine. What is missing is said aloud, and is a failure in CI.
+
+use std::io::Write;
+use std::path::PathBuf;
+
+/// Says that a test does not run for want of something.
+///
+/// # Panics
+/// Where the environment has `CI=true`: there a missing tool is a fault of the machine, not a reason to be green.
+#[track_caller]
+pub fn skip_or_fail(test: &str, what: &str) {
+    // Not `eprintln!`: the test harness swallows that for tests that pass.
+    let _ = writeln!(std::io::stderr(), "SKIPPED: {test}: needs {what}");
+    assert!(std::env::var_os("CI").is_none_or(|value| value != "true"), "{test} needs {what}, and CI=true");
+}
+
+/// Where a program is, looked for in PATH and the system's own directories.
+pub fn tool(name: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let system = ["/usr/sbin", "/sbin", "/usr/bin", "/bin"].map(PathBuf::from);
+    std::env::split_paths(&path).chain(system).map(|dir| dir.join(name)).find(|file| file.is_file())
+}
+
+/// Whether the test runs as root.
+pub fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}

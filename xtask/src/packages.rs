@@ -1,0 +1,116 @@
+//! What the tests need from the machine, and how it gets there.
+
+use crate::run::{Run, tool};
+use std::path::Path;
+
+/// A program, the Debian package that has it, and what is not tested without it.
+const NEEDED: &[(&str, &str, &str)] = &[
+    ("losetup", "mount", "disks that come and go (loop devices)"),
+    ("nbdcopy", "libnbd-bin", "replication jobs, libnbd as a client"),
+    ("nbdinfo", "libnbd-bin", "what clients see of an export"),
+    ("qemu-io", "qemu-utils", "qemu as a client"),
+    ("qemu-img", "qemu-utils", "qemu as a client"),
+    ("nbd-client", "nbd-client", "listing by nbd-client"),
+    ("nbdkit", "nbdkit", "the kit's own client, comparison"),
+    ("nbd-server", "nbd-server", "comparison with the original"),
+    ("strace", "strace", "faults of system calls"),
+    ("fio", "fio", "workloads"),
+    ("c++", "g++", "fuzz targets"),
+];
+
+/// Has every program of the list there, or says aloud which tests will not run.
+pub fn provide() {
+    let mut packages: Vec<&str> = missing().map(|(_, package, _)| *package).collect();
+    packages.dedup();
+    if !packages.is_empty() && can_install() {
+        println!("== installing {}", packages.join(" "));
+        let _quiet = NoDaemons::begin();
+        let fresh = |package| !Path::new(&format!("/var/lib/dpkg/info/{package}.list")).exists();
+        let original_is_new = packages.contains(&"nbd-server") && fresh("nbd-server");
+        install(&packages);
+        if original_is_new {
+            // It would start at the next boot and take port 10809.
+            let _ =
+                Run::new("update-rc.d").args(["nbd-server", "disable"]).quiet().go("nbd-server stays off");
+        }
+    }
+    for (program, package, about) in missing() {
+        println!("MISSING: {program} (package {package}); tests SKIPPED: {about}");
+    }
+}
+
+fn missing() -> impl Iterator<Item = &'static (&'static str, &'static str, &'static str)> {
+    NEEDED.iter().filter(|(program, ..)| tool(program).is_none())
+}
+
+fn can_install() -> bool {
+    let root = Run::new("id").args(["-u"]).text().is_ok_and(|id| id.trim() == "0");
+    root && tool("apt-get").is_some() && Path::new("/etc/debian_version").exists()
+}
+
+fn install(packages: &[&str]) {
+    let _ = apt(&["update"]).go("apt-get update");
+    if harmless(packages, None) && get(packages, None) {
+        return;
+    }
+    // One at a time, so that one that cannot be had does not keep the others away.
+    for package in packages {
+        let release =
+            backports().filter(|release| !harmless(&[package], None) && harmless(&[package], Some(release)));
+        if release.is_some() || harmless(&[package], None) {
+            get(&[package], release.as_deref());
+        } else {
+            println!("{package} cannot be installed without removing or breaking another package: left out");
+        }
+    }
+}
+
+fn get(packages: &[&str], release: Option<&str>) -> bool {
+    let install = apt(&["install", "-y", "--no-install-recommends"]).args(from(release)).args(packages);
+    install.go(&format!("apt-get install {}", packages.join(" "))).is_ok()
+}
+
+/// Whether the installation takes nothing away: a package of another release may remove what is there.
+fn harmless(packages: &[&str], release: Option<&str>) -> bool {
+    let rehearsal = apt(&["install", "-s", "--no-install-recommends"]).args(from(release)).args(packages);
+    rehearsal.text().is_ok_and(|text| !text.lines().any(|line| line.starts_with("Remv ")))
+}
+
+fn from(release: Option<&str>) -> Vec<&str> {
+    release.map_or_else(Vec::new, |release| vec!["-t", release])
+}
+
+fn backports() -> Option<String> {
+    let text = std::fs::read_to_string("/etc/os-release").ok()?;
+    let name = text.lines().find_map(|line| line.strip_prefix("VERSION_CODENAME="))?;
+    Some(format!("{name}-backports"))
+}
+
+fn apt(args: &[&str]) -> Run {
+    let quiet = ["-q", "-o", "Dpkg::Use-Pty=0"];
+    Run::new("apt-get").args(quiet).args(args).env("DEBIAN_FRONTEND", "noninteractive")
+}
+
+/// While it lives, packages do not start their daemons.
+struct NoDaemons(bool);
+
+impl NoDaemons {
+    const POLICY: &str = "/usr/sbin/policy-rc.d";
+
+    fn begin() -> Self {
+        if Path::new(Self::POLICY).exists() {
+            return Self(false);
+        }
+        let written = std::fs::write(Self::POLICY, "#!/bin/sh\nexit 101\n").is_ok();
+        let _ = Run::new("chmod").args(["755", Self::POLICY]).quiet().output();
+        Self(written)
+    }
+}
+
+impl Drop for NoDaemons {
+    fn drop(&mut self) {
+        if self.0 {
+            let _ = std::fs::remove_file(Self::POLICY);
+        }
+    }
+}

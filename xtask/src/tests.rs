@@ -1,0 +1,30 @@
+//! `t` and `test`.
+
+use crate::run::{Failed, Run, all, target};
+use crate::{fuzz, packages};
+
+/// Unit tests of all crates and the tests of session.
+pub fn quick(args: &[String]) -> Result<(), Failed> {
+    let unit = Run::cargo(["test", "--quiet", "--workspace", "--lib"]).args(args).go("unit tests");
+    let session = Run::cargo(["test", "--quiet", "-p", "session", "--tests"]).args(args);
+    all([unit, session.go("session tests")])
+}
+
+/// Everything, and first what it needs from the machine. A part that fails does not keep the next from running.
+pub fn everything(_: &[String]) -> Result<(), Failed> {
+    packages::provide();
+    all([
+        Run::cargo(["build", "--release", "-p", "server"]).go("the release binary"),
+        Run::cargo(["test", "--workspace", "--no-fail-fast"]).go("cargo test --workspace"),
+        loom(),
+        fuzz::builds(),
+    ])
+}
+
+/// The gate, over all interleavings. Its flag changes every crate, so it builds in a directory of its own.
+fn loom() -> Result<(), Failed> {
+    Run::cargo(["test", "-p", "session", "--test", "gate_loom", "--release"])
+        .env("RUSTFLAGS", "--cfg loom")
+        .env("CARGO_TARGET_DIR", target().join("loom"))
+        .go("the gate over all interleavings (loom)")
+}
