@@ -6,8 +6,8 @@ mod common;
 use common::{Volume, image, nbdcopy, point, qemu_io, server};
 use std::fs;
 use std::path::PathBuf;
-use testkit::spec::REP_ERR_UNKNOWN;
 use testkit::ServerProcess;
+use testkit::spec::REP_ERR_UNKNOWN;
 
 const TEST: &str = "every_job_lands_on_its_own_volume_through_twenty_failbacks";
 
@@ -30,7 +30,10 @@ fn every_job_lands_on_its_own_volume_through_twenty_failbacks() {
     for cycle in 0..20 {
         story.cycle(&mut volumes, cycle);
     }
-    assert_eq!(fs::read_to_string(story.server.pid_path()).expect("a pid file"), format!("{}\n", story.server.pid()));
+    assert_eq!(
+        fs::read_to_string(story.server.pid_path()).expect("a pid file"),
+        format!("{}\n", story.server.pid())
+    );
 }
 
 struct Story {
@@ -65,7 +68,11 @@ impl Story {
         let reloaded = self.server.reload().expect_complete();
         assert_eq!((reloaded.closing.removed, reloaded.closing.fenced), (1, 1), "{:?}", reloaded.closing);
         volumes[away].detach();
-        assert_eq!(volumes[away].bytes(), image(away as u64, self.rounds[away]), "all that was written is on it");
+        assert_eq!(
+            volumes[away].bytes(),
+            image(away as u64, self.rounds[away]),
+            "all that was written is on it"
+        );
         old.expect_eof();
         let refused = self.server.connect().go(&name).expect_err("the removed name is refused");
         assert_eq!(refused.0, REP_ERR_UNKNOWN);
@@ -96,7 +103,8 @@ impl Story {
         fs::write(&source, &bytes).expect("the source");
         nbdcopy(&source, self.server.port(), &name);
         let first = bytes[0];
-        let written = qemu_io(self.server.port(), &name, &[&format!("write -P {first} 0 1"), "flush", "read 0 64k"]);
+        let written =
+            qemu_io(self.server.port(), &name, &[&format!("write -P {first} 0 1"), "flush", "read 0 64k"]);
         if written.is_none() {
             testkit::skip_or_fail(TEST, "qemu-io");
         }
@@ -121,7 +129,8 @@ impl Story {
     }
 
     fn where_is(&self, volume: usize) -> usize {
-        let text = fs::read_to_string(self.server.conf(&format!("migration-vol-{volume}.conf"))).expect("described");
+        let text =
+            fs::read_to_string(self.server.conf(&format!("migration-vol-{volume}.conf"))).expect("described");
         let path = (0..4).find(|number| text.contains(&format!("{}\n", self.path(*number).display())));
         path.expect("at one of the paths")
     }

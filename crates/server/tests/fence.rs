@@ -94,7 +94,10 @@ fn cut_off(server: &ServerProcess, connections: u64, round: u64) {
     let told: Vec<Told> = writers.into_iter().map(|writer| writer.thread.join().expect("it ends")).collect();
     thread::sleep(Duration::from_millis(2));
     assert!(fs::read(&old).expect("the old disk") == at_once, "the old disk changed after the closing line");
-    assert!(fs::read(&new).expect("the new disk").iter().all(|&byte| byte == 0), "an old session wrote to the new disk");
+    assert!(
+        fs::read(&new).expect("the new disk").iter().all(|&byte| byte == 0),
+        "an old session wrote to the new disk"
+    );
     for told in told {
         assert!(told.error == ESHUTDOWN || told.error == CLOSED, "the writer was told {}", told.error);
         for block in 0..SPAN {
@@ -102,7 +105,10 @@ fn cut_off(server: &ServerProcess, connections: u64, round: u64) {
             let bytes = &at_once[at as usize * BLOCK..][..BLOCK];
             let (acknowledged, sent) = (told.acknowledged[block as usize], told.sent[block as usize]);
             let there = pattern::identify(bytes).map_or(0, |(_, _, round)| round);
-            assert!((acknowledged..=sent).contains(&there), "block {at}: round {there}, told of {acknowledged}");
+            assert!(
+                (acknowledged..=sent).contains(&there),
+                "block {at}: round {there}, told of {acknowledged}"
+            );
         }
     }
     let _ = fs::remove_file(server.conf("disk.conf"));

@@ -129,7 +129,9 @@ mod tests {
         for errno in [Errno::OPNOTSUPP, Errno::NOSYS, Errno::INVAL, Errno::NOTTY] {
             assert!(not_supported(errno));
         }
-        for errno in [Errno::IO, Errno::NOSPC, Errno::DQUOT, Errno::PERM, Errno::ROFS, Errno::NOMEM, Errno::BUSY] {
+        for errno in
+            [Errno::IO, Errno::NOSPC, Errno::DQUOT, Errno::PERM, Errno::ROFS, Errno::NOMEM, Errno::BUSY]
+        {
             assert!(!not_supported(errno), "{errno}");
         }
     }

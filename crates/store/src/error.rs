@@ -83,7 +83,9 @@ impl fmt::Display for Cause {
             Self::Forbidden => f.write_str("not permitted, or read-only"),
             Self::NoSpace => f.write_str("no space left"),
             Self::NoMemory => f.write_str("out of memory"),
-            Self::Unsupported(why) | Self::Lost(why) | Self::Moved(why) | Self::Other(why) => f.write_str(why),
+            Self::Unsupported(why) | Self::Lost(why) | Self::Moved(why) | Self::Other(why) => {
+                f.write_str(why)
+            }
             Self::Poisoned => f.write_str("an earlier sync failed, so durability can no longer be promised"),
             Self::Io(errno) => write!(f, "{}", std::io::Error::from_raw_os_error(*errno)),
         }

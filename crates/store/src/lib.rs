@@ -2,9 +2,24 @@
 //! blocks ([`Store::try_read`]). It knows nothing of NBD, of export names or of who is asking.
 #![deny(unsafe_code)]
 
+mod errno;
 mod error;
+mod file;
+mod identity;
+mod open;
+mod poison;
+mod sync;
+#[allow(unsafe_code)]
+mod sys;
+mod sysfs;
+#[cfg(test)]
+mod testing;
 
 pub use error::{Cause, StoreError, Verb};
+pub use file::FileStore;
+pub use identity::{DeviceIdentity, Identity, Partition, Wanted, same_medium};
+pub use open::{Access, Kind, Probe, Spec, open, probe};
+pub use poison::Poison;
 
 use std::os::fd::BorrowedFd;
 

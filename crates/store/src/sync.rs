@@ -113,10 +113,7 @@ mod tests {
     fn a_failure_is_sticky_and_the_system_is_not_asked_again() {
         let (syncs, poison) = (Syncs::default(), Poison::new());
         assert_eq!(syncs.run(&poison, "fdatasync", || Err(Errno::IO)), Err(Unsynced::Failed(Errno::IO)));
-        assert_eq!(
-            syncs.run(&poison, "fdatasync", || panic!("must not be asked")),
-            Err(Unsynced::Poisoned)
-        );
+        assert_eq!(syncs.run(&poison, "fdatasync", || panic!("must not be asked")), Err(Unsynced::Poisoned));
         poison.clear();
         assert_eq!(syncs.run(&poison, "fdatasync", || Ok(())), Ok(()));
     }

@@ -192,8 +192,12 @@ mod tests {
     #[test]
     fn a_partition_has_its_disks_attributes_and_its_own_place() {
         let sys = Likeness::new();
-        sys.device("254:16", "vdb", &[("serial", "S"), ("diskseq", "9"), ("queue/write_zeroes_max_bytes", "512")])
-            .device("254:17", "vdb/vdb1", &[("partition", "1"), ("start", "2048"), ("size", "8")]);
+        sys.device(
+            "254:16",
+            "vdb",
+            &[("serial", "S"), ("diskseq", "9"), ("queue/write_zeroes_max_bytes", "512")],
+        )
+        .device("254:17", "vdb/vdb1", &[("partition", "1"), ("start", "2048"), ("size", "8")]);
         let device = sys.sysfs().device((254, 17));
         assert_eq!((device.serial.as_deref(), device.diskseq, device.size), (Some("S"), Some(9), 4096));
         assert_eq!(device.partition, Some(Partition { number: 1, start: 1 << 20 }));

@@ -102,7 +102,8 @@ pub fn qemu_io(port: u16, export: &str, commands: &[&str]) -> Option<String> {
         command.args(["-c", one]);
     }
     let output = command.arg(format!("nbd://127.0.0.1:{port}/{export}")).output().expect("qemu-io runs");
-    let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    let text =
+        format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "qemu-io: {text}");
     Some(text)
 }
