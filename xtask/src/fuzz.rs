@@ -42,7 +42,7 @@ pub fn builds() -> Result<(), Failed> {
 fn run(host: &str, target: &str, seconds: u32) -> Result<(), Failed> {
     let corpus = prepare(target)?;
     program(host, target, &corpus)
-        .args([&format!("-max_total_time={seconds}"), "-print_final_stats=1", "-timeout=10"])
+        .args([&format!("-max_total_time={seconds}"), "-print_final_stats=1", "-verbosity=0", "-timeout=10"])
         .go(&format!("fuzz {target} for {seconds} s"))
 }
 

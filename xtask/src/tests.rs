@@ -6,7 +6,7 @@ use crate::{fuzz, packages};
 /// Unit tests of all crates and the tests of session.
 pub fn quick(args: &[String]) -> Result<(), Failed> {
     let unit = Run::cargo(["test", "--quiet", "--workspace", "--lib"]).args(args).go("unit tests");
-    let session = Run::cargo(["test", "--quiet", "-p", "session", "--tests"]).args(args);
+    let session = Run::cargo(["test", "--quiet", "-p", "session", "--test", "*"]).args(args);
     all([unit, session.go("session tests")])
 }
 

@@ -1,0 +1,171 @@
+//! P5 on real files: one bad file harms only itself, and what is half written is not believed.
+#![allow(missing_docs)]
+
+mod common;
+
+use common::{BLOCK, server};
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use testkit::{Outcome, ServerProcess, is_root};
+
+fn two() -> (ServerProcess, PathBuf, PathBuf) {
+    let setup = server();
+    let disk = |name: &str, fill: u8| {
+        let path = setup.dir().join(name);
+        fs::write(&path, [fill; BLOCK]).expect("a disk");
+        path
+    };
+    let (one, two) = (disk("one.img", 1), disk("two.img", 2));
+    let server = setup.start();
+    server.write_export("a", &one, "");
+    server.write_export("b", &one, "readonly = true");
+    server.reload().expect_complete();
+    (server, one, two)
+}
+
+fn first_byte(server: &ServerProcess, export: &str) -> u8 {
+    server.open(export).read(0, 1).expect("read")[0]
+}
+
+/// Each way to break a file: its export and its session go on, the other file applies, the log names file and line.
+#[test]
+fn a_broken_file_keeps_its_exports_and_its_sessions() {
+    let (server, one, two) = two();
+    let cases = [
+        ("[a\n", Some("1")),
+        ("[a]\nexportname = /x\nreadonly = maybe\n", Some("3")),
+        ("[a]\nexportname = /dev/v", None),
+        ("[a]\nexp", Some("2")),
+        ("", None),
+        ("[a]\nreadonly = false\n", Some("1")),
+    ];
+    for (round, (text, line)) in cases.into_iter().enumerate() {
+        let mut client = server.open("a");
+        server.write_conf("a.conf", text);
+        let target = if round % 2 == 0 { &two } else { &one };
+        server.write_export("b", target, "readonly = true");
+        let reloaded = server.reload();
+        assert_eq!(reloaded.closing.outcome, Outcome::Incomplete, "{text:?}");
+        assert_eq!(
+            (reloaded.closing.changed, reloaded.closing.kept, reloaded.closing.fenced),
+            (1, 1, 0),
+            "{text:?}"
+        );
+        let kept = reloaded.about("export kept", "a").expect("said");
+        assert_eq!(kept.value("line"), line, "{text:?}: {}", kept.text);
+        assert_eq!(kept.value("file"), Some(server.conf("a.conf").to_str().expect("UTF-8")));
+        assert_eq!(client.read(0, 1), Ok(vec![1]), "{text:?}: the session goes on");
+        assert_eq!(first_byte(&server, "a"), 1, "{text:?}");
+        assert_eq!(
+            first_byte(&server, "b"),
+            if round % 2 == 0 { 2 } else { 1 },
+            "{text:?}: the other file applies"
+        );
+    }
+    server.write_export("a", &two, "");
+    server.reload().expect_complete();
+    assert_eq!(first_byte(&server, "a"), 2);
+}
+
+#[test]
+fn an_unreadable_file_keeps_its_exports() {
+    let (server, ..) = two();
+    let conf = server.conf("a.conf");
+    if is_root() {
+        // Root reads everything; a directory in its place is as unreadable to it.
+        fs::remove_file(&conf).expect("removed");
+        std::os::unix::fs::symlink("/proc/self/mem", &conf).expect("a link to what cannot be read");
+    } else {
+        fs::set_permissions(&conf, fs::Permissions::from_mode(0)).expect("closed");
+    }
+    let reloaded = server.reload();
+    assert_eq!(reloaded.closing.outcome, Outcome::Incomplete);
+    assert!(reloaded.about("export kept", "a").is_some());
+    assert_eq!(first_byte(&server, "a"), 1);
+}
+
+#[test]
+fn a_broken_or_missing_main_file_changes_nothing() {
+    let (server, _, two) = two();
+    let text = fs::read_to_string(server.config_path()).expect("the main file");
+    server.write_export("a", &two, "");
+    server.remove_conf("b.conf");
+    for broken in ["[generic\n", "[generic]\nallowlist = perhaps\n", ""] {
+        fs::write(server.config_path(), broken).expect("broken");
+        let reloaded = server.reload();
+        assert_eq!(reloaded.closing.outcome, Outcome::Refused, "{broken:?}");
+        assert_eq!((first_byte(&server, "a"), first_byte(&server, "b")), (1, 1));
+    }
+    fs::remove_file(server.config_path()).expect("gone");
+    assert_eq!(server.reload().closing.outcome, Outcome::Refused);
+    fs::write(server.config_path(), text).expect("mended");
+    let closing = server.reload().expect_complete().closing;
+    assert_eq!((closing.changed, closing.removed), (1, 1));
+}
+
+#[test]
+fn a_directory_that_is_gone_removes_nothing() {
+    let (server, ..) = two();
+    let (dir, away) = (server.dir().join("conf.d"), server.dir().join("away"));
+    fs::rename(&dir, &away).expect("gone");
+    let reloaded = server.reload();
+    assert_eq!((reloaded.closing.outcome, reloaded.closing.kept), (Outcome::Incomplete, 2));
+    assert_eq!(first_byte(&server, "a"), 1);
+    fs::rename(&away, &dir).expect("back");
+    server.reload().expect_complete();
+}
+
+/// Two files claim one name: the one being served goes on, the log names both.
+#[test]
+fn a_name_that_is_claimed_twice_stays_where_it_is() {
+    let (server, _, two) = two();
+    let mut client = server.open("a");
+    server.write_conf("0.conf", &format!("[a]\nexportname = {}\n", two.display()));
+    let reloaded = server.reload();
+    assert_eq!((reloaded.closing.outcome, reloaded.closing.kept), (Outcome::Incomplete, 1));
+    let kept = reloaded.about("export kept", "a").expect("said");
+    assert!(kept.text.contains("0.conf") && kept.text.contains("a.conf"), "{}", kept.text);
+    assert_eq!(client.read(0, 1), Ok(vec![1]));
+    server.remove_conf("a.conf");
+    assert_eq!(server.reload().expect_complete().closing.changed, 1);
+    assert_eq!(first_byte(&server, "a"), 2);
+}
+
+/// The appliance truncates and writes in place, and signals at any moment. Whatever a reload sees, an export is served
+/// from one of the two disks that its file ever named, and its untouched neighbour never notices.
+#[test]
+fn a_hundred_reloads_while_files_are_rewritten_in_place() {
+    let (server, one, two) = two();
+    let (stop, conf) = (Arc::new(AtomicBool::new(false)), server.conf("a.conf"));
+    let texts = [&one, &two].map(|path| testkit::setup::export("a", path, "readonly = false"));
+    let stopped = stop.clone();
+    let writer = thread::spawn(move || {
+        let mut rounds = 0;
+        while !stopped.load(Ordering::Relaxed) {
+            fs::write(&conf, &texts[rounds % 2]).expect("rewritten");
+            rounds += 1;
+            // Shorter and longer than the time a file must have been left alone.
+            thread::sleep(std::time::Duration::from_millis([1, 30, 70, 120][rounds % 4]));
+        }
+        rounds
+    });
+    let mut neighbour = server.open("b");
+    for round in 0..100 {
+        let reloaded = server.reload();
+        assert_ne!(reloaded.closing.outcome, Outcome::Refused);
+        assert_eq!(reloaded.closing.removed, 0, "round {round}: a half-written file is no removal");
+        assert!(
+            reloaded.about("export unavailable", "a").is_none(),
+            "round {round}: half a path was believed"
+        );
+        assert_eq!(neighbour.read(0, 1), Ok(vec![1]), "round {round}");
+        assert!([1, 2].contains(&first_byte(&server, "a")));
+    }
+    stop.store(true, Ordering::Relaxed);
+    assert!(writer.join().expect("it wrote") > 20);
+    server.reload().expect_complete();
+}

@@ -1,0 +1,227 @@
+//! P4: a path is a name, not a disk.
+#![allow(missing_docs)]
+
+mod common;
+
+use common::{BLOCK, VOLUME_SIZE, Volume, point, server};
+use std::fs;
+use std::path::PathBuf;
+use std::time::Duration;
+use testkit::spec::{ESHUTDOWN, REP_ERR_POLICY};
+use testkit::{CLOSED, LoopDevice, is_root, skip_or_fail};
+
+fn image(dir: &std::path::Path, name: &str, fill: u8) -> PathBuf {
+    let path = dir.join(name);
+    fs::write(&path, vec![fill; 1 << 20]).expect("an image");
+    path
+}
+
+/// Two loop devices, or a word that they are missing.
+fn loops(test: &str, files: &[&PathBuf]) -> Option<Vec<LoopDevice>> {
+    let devices: Option<Vec<LoopDevice>> =
+        if is_root() { files.iter().map(|file| LoopDevice::attach(file)).collect() } else { None };
+    if devices.is_none() {
+        skip_or_fail(test, "root and free loop devices");
+    }
+    devices
+}
+
+/// The accident that the original has: detach, attach another disk under the same name, reconnect, write.
+#[test]
+fn another_disk_under_a_device_path_is_refused_until_the_next_reload() {
+    let setup = server();
+    let (one, two) = (image(setup.dir(), "one.img", 1), image(setup.dir(), "two.img", 2));
+    let Some(devices) = loops("another_disk_under_a_device_path", &[&one]) else { return };
+    let server = setup.export("disk", devices[0].path(), "").start();
+    server.open("disk").disc().expect("left");
+    wait_until_free(&server, &devices[0]);
+    devices[0].reattach(&two);
+    let (kind, why) = server.connect().go("disk").expect_err("refused");
+    assert_eq!(kind, REP_ERR_POLICY);
+    assert!(why.contains("another disk is at") && why.contains("since the last reload"), "{why}");
+    assert!(fs::read(&two).expect("the other disk").iter().all(|&byte| byte == 2), "it was written");
+
+    // The same text, another disk: a change like any other.
+    let reloaded = server.reload().expect_complete();
+    assert_eq!(reloaded.closing.changed, 1);
+    let event = reloaded.about("export changed", "disk").expect("said");
+    assert_eq!(event.value("reason"), Some("another disk is at the path"));
+    let mut client = server.open("disk");
+    assert_eq!(client.read(0, 1), Ok(vec![2]));
+}
+
+#[test]
+fn with_device_changes_follow_the_path_is_followed() {
+    let setup = server();
+    let (one, two) = (image(setup.dir(), "one.img", 1), image(setup.dir(), "two.img", 2));
+    let Some(devices) = loops("with_device_changes_follow", &[&one]) else { return };
+    let server = setup.export("disk", devices[0].path(), "device_changes = follow").start();
+    server.open("disk").disc().expect("left");
+    wait_until_free(&server, &devices[0]);
+    devices[0].reattach(&two);
+    assert_eq!(server.open("disk").read(0, 1), Ok(vec![2]));
+}
+
+/// A link flips to another disk while a client is connected: before its first write, and within a second or two without
+/// one, the session ends; the disk it was on keeps what it had, the other gets nothing.
+#[test]
+fn a_link_that_flips_under_a_session_ends_it() {
+    let setup = server();
+    let (one, two) = (image(setup.dir(), "one.img", 1), image(setup.dir(), "two.img", 2));
+    let Some(devices) = loops("a_link_that_flips_under_a_session", &[&one, &two]) else { return };
+    let link = setup.dir().join("vdb");
+    point(&link, devices[0].path());
+    let server = setup.export("disk", &link, "").start();
+    let mut writer = server.open("disk");
+    let mut reader = server.open("disk");
+    assert_eq!(reader.read(0, 1), Ok(vec![1]));
+    point(&link, devices[1].path());
+    let refused = writer.write(0, &[9; BLOCK]).expect_err("before the first write of a connection");
+    assert!(refused == ESHUTDOWN || refused == CLOSED, "error {refused}");
+    assert!(reader.is_closed(), "once a second");
+    assert!(server.connect().go("disk").is_err(), "and nobody new");
+    for (file, fill) in [(&one, 1), (&two, 2)] {
+        assert!(fs::read(file).expect("an image").iter().all(|&byte| byte == fill));
+    }
+    // The same disk comes back: served again without a reload.
+    point(&link, devices[0].path());
+    server.open("disk").write(0, &[3; BLOCK]).expect("served again");
+    point(&link, devices[1].path());
+    assert_eq!(server.reload().expect_complete().closing.changed, 1);
+    assert_eq!(server.open("disk").read(0, 1), Ok(vec![2]));
+}
+
+/// `identity` says which disk it must be, at any time.
+#[test]
+fn an_identity_is_demanded_at_any_time() {
+    let setup = server();
+    let (one, two) = (image(setup.dir(), "one.img", 1), image(setup.dir(), "two.img", 2));
+    let Some(devices) = loops("an_identity_is_demanded", &[&one]) else { return };
+    let diskseq = devices[0].diskseq().expect("a kernel that counts disks");
+    let more = format!("identity = diskseq:{diskseq}\ndevice_changes = follow");
+    let server = setup.export("disk", devices[0].path(), &more).start();
+    server.open("disk").disc().expect("left");
+    wait_until_free(&server, &devices[0]);
+    devices[0].reattach(&two);
+    for _ in 0..2 {
+        let (_, why) = server.connect().go("disk").expect_err("refused");
+        assert!(why.contains("is not the disk that is meant"), "{why}");
+        // Not even a reload makes it the right one.
+        let reloaded = server.reload();
+        assert!(reloaded.about("export unavailable", "disk").is_some());
+    }
+}
+
+/// Regular files follow: one replaced by rename is the new file for new connections, and at the next reload for all.
+#[test]
+fn a_file_replaced_by_rename_is_the_new_file_for_new_connections() {
+    let setup = server();
+    let (disk, fresh) = (image(setup.dir(), "disk.img", 1), image(setup.dir(), "fresh.img", 2));
+    let server = setup.export("disk", &disk, "").start();
+    let mut old = server.open("disk");
+    fs::rename(&fresh, &disk).expect("replaced");
+    assert_eq!(server.open("disk").read(0, 1), Ok(vec![2]));
+    assert_eq!(old.read(0, 1), Ok(vec![1]), "an open session stays with its file");
+    let reloaded = server.reload().expect_complete();
+    assert_eq!(reloaded.closing.changed, 0, "the new file is the one that was last served");
+    assert_eq!(server.open("disk").read(0, 1), Ok(vec![2]));
+    let _ = old;
+}
+
+/// A device that was missing and appears is served without a reload; missing, it is configured but unavailable.
+#[test]
+fn a_disk_that_appears_is_served() {
+    let setup = server();
+    let one = image(setup.dir(), "one.img", 1);
+    let link = setup.dir().join("vdb");
+    let server = setup.export("disk", &link, "").start();
+    assert_eq!(server.connect().list(), Ok(vec!["disk".to_owned()]));
+    assert_eq!(server.connect().go("disk").expect_err("refused").0, REP_ERR_POLICY);
+    let reloaded = server.reload().expect_complete();
+    assert!(reloaded.about("export unavailable", "disk").is_some());
+    point(&link, &one);
+    assert_eq!(server.open("disk").read(0, 1), Ok(vec![1]));
+}
+
+/// A session that connected before a reload and negotiates after it gets the new table.
+#[test]
+fn who_negotiates_after_a_reload_gets_the_new_table() {
+    let setup = server();
+    let (one, two) = (image(setup.dir(), "one.img", 1), image(setup.dir(), "two.img", 2));
+    let server = setup.start();
+    server.write_export("disk", &one, "");
+    server.reload().expect_complete();
+    let mut early = server.connect();
+    assert_eq!(early.info("disk").expect("there").size, 1 << 20);
+    server.write_export("disk", &two, "");
+    server.write_export("new", &one, "readonly = true");
+    server.reload().expect_complete();
+    assert_eq!(early.list(), Ok(vec!["disk".to_owned(), "new".to_owned()]));
+    early.go("disk").expect("there");
+    assert_eq!(early.read(0, 1), Ok(vec![2]));
+}
+
+/// Two writable exports on one disk: warned of, unless one of them is exclusive; the one being served goes on.
+#[test]
+fn an_exclusive_disk_has_one_writable_export() {
+    let setup = server();
+    let one = image(setup.dir(), "one.img", 1);
+    let link = setup.dir().join("link");
+    point(&link, &one);
+    let server = setup.start();
+    server.write_export("z-first", &one, "");
+    server.reload().expect_complete();
+    server.write_export("a-second", &link, "");
+    server.reload().expect_complete();
+    assert!(
+        server
+            .lines()
+            .iter()
+            .any(|line| line.contains("z-first") && line.contains("a-second") && line.contains("both write"))
+    );
+    server.write_export("a-second", &link, "exclusive = true");
+    let reloaded = server.reload();
+    assert_eq!(reloaded.closing.kept, 1, "{:?}", reloaded.closing);
+    assert!(
+        reloaded
+            .events
+            .iter()
+            .any(|event| event.value("reason").is_some_and(|why| why.contains("exclusive")))
+    );
+    let served = ["z-first", "a-second"].iter().filter(|name| server.connect().go(name).is_ok()).count();
+    assert_eq!(served, 1);
+    server.write_export("a-second", &link, "readonly = true");
+    server.reload().expect_complete();
+}
+
+/// The disk grows: the same disk, another size. Sessions keep the old one, new ones see the new one.
+#[test]
+fn a_disk_that_grows_is_the_same_disk() {
+    let setup = server();
+    let volume = Volume::new("a_disk_that_grows", &setup.dir().to_path_buf(), 1);
+    let server = setup.export("disk", &volume.path(), "").start();
+    let mut old = server.open("disk");
+    fs::OpenOptions::new()
+        .write(true)
+        .open(&volume.file)
+        .and_then(|file| file.set_len(2 * VOLUME_SIZE))
+        .expect("grown");
+    if let Some(device) = &volume.device {
+        device.resized().expect("the device follows");
+    }
+    let reloaded = server.reload().expect_complete();
+    let event = reloaded.about("export changed", "disk").expect("said");
+    assert_eq!(event.value("new"), Some((2 * VOLUME_SIZE).to_string().as_str()));
+    assert_eq!(reloaded.closing.fenced, 0);
+    assert_eq!(server.connect().go("disk").expect("there").size, 2 * VOLUME_SIZE);
+    old.write(0, &[1; BLOCK]).expect("undisturbed");
+    assert!(old.read(VOLUME_SIZE, 1).is_err());
+}
+
+fn wait_until_free(server: &testkit::ServerProcess, device: &LoopDevice) {
+    let until = std::time::Instant::now() + Duration::from_secs(10);
+    while server.open_paths().iter().any(|path| path == device.path()) {
+        assert!(std::time::Instant::now() < until, "the server keeps the disk open");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
