@@ -67,12 +67,6 @@ impl Sessions {
         Err(format!("Access denied by server configuration: all {} sessions are taken", self.sessions_max))
     }
 
-    /// Sessions past the handshake.
-    #[must_use]
-    pub fn running(&self) -> usize {
-        self.running.load(Ordering::Relaxed)
-    }
-
     /// Ends the oldest handshake. `false`: there is none.
     pub fn evict_oldest(&self) -> bool {
         let mut handshakes = self.lock();
@@ -185,7 +179,9 @@ fn report(log: &Log, sitter: &Sitter, ending: &Ending, entered: bool) {
     let level = match ending {
         Ending::Disconnected | Ending::Fenced | Ending::LeftHaggling | Ending::Farewell(_) => Level::Info,
         Ending::HungUp | Ending::Late | Ending::Cut(_) | Ending::UnknownClientFlags(_) => Level::Warning,
-        Ending::Malformed(_) | Ending::WrongDisk(_) | Ending::BrokenPromise(_) => Level::Error,
+        Ending::Malformed(_) | Ending::WrongDisk(_) | Ending::BrokenPromise(_) | Ending::Panicked => {
+            Level::Error
+        }
     };
     if !entered {
         log.quietly(level, "handshake", &format!("Negotiation with {peer} failed: {ending}"));

@@ -1,8 +1,13 @@
 //! The fence (P2): cuts sessions off from a medium and waits until nothing of theirs can reach it.
 
+use crate::catalog::Catalog;
+use crate::log::Level;
 use crate::medium::Medium;
+use crate::prepare::same_disk;
 use crate::report::Report;
-use std::sync::Arc;
+use crate::state::Shared;
+use control::Line;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// How long a fence waits.
@@ -21,12 +26,15 @@ impl Waits {
     pub const STOP: Self = Self { grace: Duration::from_millis(700), patience: Duration::from_secs(4) };
 }
 
+/// Fenced media that have not closed, shared with the watch: their successors stay offline (P2).
+pub type Hanging = Arc<Mutex<Vec<Arc<Medium>>>>;
+/// Media of removed or replaced exports whose sessions go on (`on_change = keep`).
+pub type Retired = Arc<Mutex<Vec<Arc<Medium>>>>;
+
 /// A medium that must not be reached any more, and why.
 pub struct Fenced {
     /// The medium.
     pub medium: Arc<Medium>,
-    /// For the log.
-    pub reason: String,
     /// Sessions that were told to go.
     pub sessions: usize,
     /// What did not end in time: the medium's name is not free yet.
@@ -45,7 +53,7 @@ pub fn fence(media: Vec<(Arc<Medium>, String)>, report: &Report, waits: Waits) -
             for sitter in &sitters {
                 report.session_fenced(&sitter.peer, &medium.name, &reason);
             }
-            Fenced { medium, reason, sessions: sitters.len(), hanging: Vec::new() }
+            Fenced { medium, sessions: sitters.len(), hanging: Vec::new() }
         })
         .collect();
     for one in &mut fenced {
@@ -65,6 +73,30 @@ pub fn fence(media: Vec<(Arc<Medium>, String)>, report: &Report, waits: Waits) -
     fenced
 }
 
+/// The plan back to the empty configuration: every session is ended and what it wrote is flushed.
+pub fn stop(shared: &Shared, retired: &Retired) {
+    shared.sessions.close_handshakes();
+    let catalog = shared.catalog();
+    let retired = retired.lock().unwrap_or_else(PoisonError::into_inner);
+    let media = catalog.entries().iter().map(|entry| &entry.medium).chain(retired.iter());
+    let old = media.map(|medium| (medium.clone(), "the server stops".to_owned())).collect();
+    let report = Report::new(shared.log.clone());
+    for one in fence(old, &report, Waits::STOP).iter().filter(|one| !one.hanging.is_empty()) {
+        one.say_what_hangs(&report);
+    }
+}
+
+impl Fenced {
+    /// The line for a medium that is not free yet.
+    pub fn say_what_hangs(&self, report: &Report) {
+        let line = Line::new("export unavailable")
+            .with("export", &self.medium.name)
+            .with("old", &self.medium.storage.path)
+            .with("reason", format!("its old disk is still in use: {}", self.hanging.join(", ")));
+        report.say(Level::Error, line);
+    }
+}
+
 /// By name and age: which sessions have a request that does not come back.
 fn hanging(medium: &Medium) -> Vec<String> {
     let sessions = medium.sitters();
@@ -78,4 +110,21 @@ fn hanging(medium: &Medium) -> Vec<String> {
             format!("a request of {} for {age} ms", sitter.peer)
         })
         .collect()
+}
+
+/// Brings every new medium online that no hanging one stands in the way of: same name, or same disk.
+pub fn let_in(catalog: &Catalog, hanging: &[Arc<Medium>]) {
+    for entry in catalog.entries() {
+        let blocker = hanging
+            .iter()
+            .find(|old| old.name == entry.medium.name || same_disk(old, &entry.medium))
+            .filter(|old| !Arc::ptr_eq(old, &entry.medium));
+        match blocker {
+            None => entry.medium.bring_online(),
+            Some(old) => entry.medium.keep_offline(format!(
+                "a request to {} hangs, and this export must wait for its end",
+                old.storage.path
+            )),
+        }
+    }
 }

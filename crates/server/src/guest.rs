@@ -99,7 +99,12 @@ impl Host for Guest {
                 let name =
                     name.map(|name| format!(" for export {}", ExportName::from(name))).unwrap_or_default();
                 let line = format!("{}: {option}{name} refused: {refusal}", self.peer);
-                self.log().write(Level::Debug, &line);
+                // Who asks for a name that is not there is the first thing to look for after a reload.
+                if *refusal == OptionRefusal::UnknownExport {
+                    self.log().quietly(Level::Info, "unknown export", &line);
+                } else {
+                    self.log().write(Level::Debug, &line);
+                }
             }
             Note::Entered { export } => {
                 let path = self.shared.path_of(export);

@@ -6,6 +6,7 @@ use crate::cli::{self, Foreground, Invocation};
 use crate::connections::Sessions;
 use crate::daemon;
 use crate::exit::Exit;
+use crate::fence;
 use crate::guest::Guest;
 use crate::listen::Acceptor;
 use crate::log::Log;
@@ -23,8 +24,8 @@ use std::env;
 use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Instant;
 
@@ -142,19 +143,18 @@ impl<'a> Start<'a> {
         reconciler.start(loaded);
         let cannot = |error: io::Error| Exit::Launch(format!("cannot start a thread: {error}"));
         let acceptor = Acceptor::start(shared.clone(), bound).map_err(cannot)?;
-        let hanging = reconciler.hanging();
-        spawn("watch", move || watch::run(&shared, &hanging)).map_err(cannot)?;
-        let reconciler = Arc::new(Mutex::new(reconciler));
+        let (hanging, retired, watched) = (reconciler.hanging(), reconciler.retired(), shared.clone());
+        spawn("watch", move || watch::run(&watched, &hanging)).map_err(cannot)?;
         let (request, requests) = channel();
-        let reloading = reconciler.clone();
-        spawn("reload", move || follow(&reloading, &requests)).map_err(cannot)?;
+        spawn("reload", move || follow(reconciler, &requests)).map_err(cannot)?;
         log.info("Starting to serve");
         if background {
             daemon::ready().map_err(|error| Exit::Launch(format!("cannot leave the terminal: {error}")))?;
         }
         wait_for_the_end(signals, &request, &log);
         acceptor.stop();
-        stop(&reconciler);
+        // Not by way of the reconciler: a reload that waits for a hung request must not keep the server from stopping.
+        fence::stop(&shared, &retired);
         if let Some(pid_file) = pid_file {
             pid_file.remove();
         }
@@ -255,10 +255,10 @@ fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> io::Result<()> {
 }
 
 /// Requests that came while a reload was running are one request: the last state wins (P7).
-fn follow(reconciler: &Mutex<Reconciler>, requests: &Receiver<()>) {
+fn follow(mut reconciler: Reconciler, requests: &Receiver<()>) {
     while requests.recv().is_ok() {
         while requests.try_recv().is_ok() {}
-        reconciler.lock().unwrap_or_else(PoisonError::into_inner).reload();
+        reconciler.reload();
     }
 }
 
@@ -271,14 +271,5 @@ fn wait_for_the_end(mut signals: Signals, request: &Sender<()>, log: &Log) {
             SIGUSR1 => log.info("Got SIGUSR1"),
             _ => return,
         }
-    }
-}
-
-/// A reload that is waiting for a hung request must not keep the server from stopping.
-fn stop(reconciler: &Mutex<Reconciler>) {
-    match reconciler.try_lock() {
-        Ok(reconciler) => reconciler.stop(),
-        Err(std::sync::TryLockError::Poisoned(reconciler)) => reconciler.into_inner().stop(),
-        Err(std::sync::TryLockError::WouldBlock) => {}
     }
 }

@@ -2,8 +2,8 @@
 //!
 //! Follow one read: `listen.rs` accepts, `connections.rs` gives it a thread, `guest.rs` finds the export in the
 //! `catalog.rs`, `medium.rs` opens its store; the rest is in the session crate.
-//! Follow one reload: `launch.rs` takes the signal, `reconcile.rs` reads and plans, `prepare.rs` looks, `fence.rs` cuts
-//! off, `report.rs` says it.
+//! Follow one reload: `launch.rs` takes the signal, `reconcile.rs` reads and plans, `prepare.rs` looks, `commit.rs` swaps,
+//! `fence.rs` cuts off, `report.rs` says it.
 #![forbid(unsafe_code)]
 
 mod access;
@@ -11,6 +11,7 @@ mod assemble;
 mod bind;
 mod catalog;
 mod cli;
+mod commit;
 mod connections;
 mod daemon;
 mod exit;

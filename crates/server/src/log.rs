@@ -41,9 +41,11 @@ enum Sink {
         prefixed: bool,
     },
     Syslog(Syslog),
+    #[cfg(test)]
     Function(Box<Function>),
 }
 
+#[cfg(test)]
 type Function = dyn Fn(Level, &str) + Send + Sync;
 
 /// When a noisy event was last said, and how often it was not since.
@@ -68,8 +70,8 @@ impl Log {
         Self::new(Sink::Syslog(Syslog::new("nbd_server")))
     }
 
-    /// Whatever an embedding program wants.
-    #[must_use]
+    /// Into a function.
+    #[cfg(test)]
     pub fn to(function: impl Fn(Level, &str) + Send + Sync + 'static) -> Self {
         Self::new(Sink::Function(Box::new(function)))
     }
@@ -92,6 +94,7 @@ impl Log {
                 let _ = std::io::stderr().lock().write_all(line.as_bytes());
             }
             Sink::Syslog(syslog) => syslog.send(level as u8, &text),
+            #[cfg(test)]
             Sink::Function(function) => function(level, &text),
         }
     }

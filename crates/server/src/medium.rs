@@ -226,6 +226,8 @@ impl Medium {
             let export = open.export.upgrade()?;
             let same = open.identity.same_disk(&probe.identity)
                 && open.access == assembly.spec.write
+                // Raised for its sessions only: a later reload may have made the export writable again.
+                && !export.read_only_now.load(Ordering::Relaxed)
                 && !open.seats.gate.is_revoked()
                 && export.store.geometry().size == probe.size
                 && export.offer == assemble::offer(&*export.store, assembly.settings, limits);
@@ -261,6 +263,15 @@ impl Medium {
         state.closed |= for_good;
         self.changed.notify_all();
         state.open.iter().flat_map(|open| open.seats.revoke()).collect()
+    }
+
+    /// Moves what is open on the disk that `probe` found over to the medium that takes this one's place: files follow
+    /// their path, so some sessions may be on the new file already, and those are not to be disturbed (P4).
+    pub fn hand_on(&self, successor: &Self, probe: &Probe) {
+        let open = std::mem::take(&mut self.lock().open);
+        let (on_it, elsewhere) = open.into_iter().partition(|open| open.identity.same_disk(&probe.identity));
+        self.lock().open = elsewhere;
+        successor.lock().open = on_it;
     }
 
     /// Detaches the medium from the catalog and leaves its sessions alone (`on_change = keep`).

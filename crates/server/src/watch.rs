@@ -1,9 +1,10 @@
 //! Once a second: is every disk in use still the one that was meant (P4), and has what hung come back (P2)?
 
+use crate::fence::{Hanging, let_in};
 use crate::log::Level;
-use crate::reconcile::{Hanging, let_in};
-use crate::report::{Line, Report};
+use crate::report::Report;
 use crate::state::Shared;
+use control::Line;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 

@@ -135,7 +135,7 @@ fn four_writers_are_cut_off_at_the_closing_line_two_hundred_times() {
 #[test]
 fn a_disk_can_be_removed_and_added_again_at_once() {
     let server = server().start();
-    let disk = fresh(&server.dir().to_path_buf(), "disk.img");
+    let disk = fresh(server.dir(), "disk.img");
     for _ in 0..20 {
         server.write_export("disk", &disk, "");
         server.reload().expect_complete();
@@ -152,7 +152,7 @@ fn a_disk_can_be_removed_and_added_again_at_once() {
 #[test]
 fn a_client_that_never_reads_is_cut_off_too() {
     let server = server().start();
-    let disk = fresh(&server.dir().to_path_buf(), "disk.img");
+    let disk = fresh(server.dir(), "disk.img");
     server.write_export("disk", &disk, "");
     server.reload().expect_complete();
     let client = server.open("disk");

@@ -112,7 +112,8 @@ fn an_identity_is_demanded_at_any_time() {
     }
 }
 
-/// Regular files follow: one replaced by rename is the new file for new connections, and at the next reload for all.
+/// Regular files follow: one replaced by rename is the new file for new connections, and at the next reload for all. Who
+/// is on the new file already is not disturbed by that.
 #[test]
 fn a_file_replaced_by_rename_is_the_new_file_for_new_connections() {
     let setup = server();
@@ -120,12 +121,14 @@ fn a_file_replaced_by_rename_is_the_new_file_for_new_connections() {
     let server = setup.export("disk", &disk, "").start();
     let mut old = server.open("disk");
     fs::rename(&fresh, &disk).expect("replaced");
-    assert_eq!(server.open("disk").read(0, 1), Ok(vec![2]));
+    let mut early = server.open("disk");
+    assert_eq!(early.read(0, 1), Ok(vec![2]));
     assert_eq!(old.read(0, 1), Ok(vec![1]), "an open session stays with its file");
     let reloaded = server.reload().expect_complete();
-    assert_eq!(reloaded.closing.changed, 0, "the new file is the one that was last served");
-    assert_eq!(server.open("disk").read(0, 1), Ok(vec![2]));
-    let _ = old;
+    assert_eq!((reloaded.closing.changed, reloaded.closing.fenced), (1, 1), "the one on the old file");
+    assert!(old.is_closed());
+    assert_eq!(early.write(0, &[3; BLOCK]), Ok(()), "undisturbed");
+    assert_eq!(server.open("disk").read(0, 1), Ok(vec![3]));
 }
 
 /// A device that was missing and appears is served without a reload; missing, it is configured but unavailable.
@@ -198,7 +201,7 @@ fn an_exclusive_disk_has_one_writable_export() {
 #[test]
 fn a_disk_that_grows_is_the_same_disk() {
     let setup = server();
-    let volume = Volume::new("a_disk_that_grows", &setup.dir().to_path_buf(), 1);
+    let volume = Volume::new("a_disk_that_grows", setup.dir(), 1);
     let server = setup.export("disk", &volume.path(), "").start();
     let mut old = server.open("disk");
     fs::OpenOptions::new()

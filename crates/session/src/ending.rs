@@ -30,6 +30,8 @@ pub enum Ending {
     WrongDisk(String),
     /// A read that was already promised failed; there is no way to say so in a simple reply. Spec: "Simple replies".
     BrokenPromise(store::StoreError),
+    /// A mistake of ours.
+    Panicked,
 }
 
 impl fmt::Display for Ending {
@@ -50,6 +52,7 @@ impl fmt::Display for Ending {
             Self::UnknownClientFlags(flags) => write!(f, "unknown client flags {flags:#x}"),
             Self::Fenced => f.write_str("fenced"),
             Self::WrongDisk(why) => f.write_str(why),
+            Self::Panicked => f.write_str("internal error"),
             Self::BrokenPromise(error) => write!(f, "a read already begun failed: {error}"),
         }
     }

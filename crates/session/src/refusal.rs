@@ -66,6 +66,8 @@ pub enum Refusal {
     Fenced,
     /// What the medium said.
     Store(StoreError),
+    /// A mistake of ours: the operation panicked. Nothing is known about what it did.
+    Internal,
 }
 
 impl From<StoreError> for Refusal {
@@ -83,6 +85,7 @@ impl Refusal {
             Self::PastEnd => ErrorNumber::ENOSPC,
             Self::ReadOnly => ErrorNumber::EPERM,
             Self::Fenced => ErrorNumber::ESHUTDOWN,
+            Self::Internal => ErrorNumber::EIO,
             Self::Store(error) => match error.cause {
                 Cause::Forbidden => ErrorNumber::EPERM,
                 Cause::NoSpace => ErrorNumber::ENOSPC,
@@ -107,6 +110,7 @@ impl fmt::Display for Refusal {
             Self::NoContext => f.write_str("no metadata context was negotiated, or the length is 0"),
             Self::Fenced => f.write_str("the export was removed or moved to another disk"),
             Self::Store(error) => error.fmt(f),
+            Self::Internal => f.write_str("internal error of the server; its log says more"),
         }
     }
 }
@@ -146,6 +150,7 @@ mod tests {
             (Refusal::BadFlags, 22),
             (Refusal::NoContext, 22),
             (Refusal::Fenced, 108),
+            (Refusal::Internal, 5),
         ];
         for (refusal, number) in numbers {
             assert_eq!(refusal.number().0, number, "{refusal}");

@@ -14,6 +14,7 @@ use crate::host::{Host, Workers};
 use crate::limits::Limits;
 use crate::line::Line;
 use crate::refusal::Refusal;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use store::StoreError;
@@ -76,10 +77,16 @@ pub(crate) fn transmit(host: &dyn Host, sitter: &Arc<Sitter>, agreed: Agreed, in
         wrong_disk: None,
         tally: Tally::default(),
     };
-    let ending = match transmission.serve() {
-        Ok(never) => match never {},
-        Err(ending) => transmission.finish(ending),
+    // Even after a panic: the seat is left only when the workers hold nothing of this session any more.
+    let ending = match catch_unwind(AssertUnwindSafe(|| transmission.serve())) {
+        Ok(Ok(never)) => match never {},
+        Ok(Err(ending)) => ending,
+        Err(_) => {
+            transmission.out.clear();
+            Ending::Panicked
+        }
     };
+    let ending = transmission.finish(ending);
     drop(transmission);
     drop(seat);
     ending
@@ -199,7 +206,12 @@ impl Transmission<'_> {
                     style.refused(cookie, &Refusal::Fenced, &mut reply);
                     (reply, None)
                 } else {
-                    work(&export, &line)
+                    // A panic in here must leave the turnstile and the counts right, and the client answered.
+                    catch_unwind(AssertUnwindSafe(|| work(&export, &line))).unwrap_or_else(|_| {
+                        let mut reply = line.spare(0);
+                        style.refused(cookie, &Refusal::Internal, &mut reply);
+                        (reply, None)
+                    })
                 };
                 if let Some(error) = failed {
                     line.sitter.counters.errors.fetch_add(1, Ordering::Relaxed);

@@ -1,0 +1,210 @@
+//! From a plan to the next catalog: entries made, media to let go, and every step said.
+//!
+//! Nothing in here can fail: what could was found out by `prepare.rs`.
+
+use crate::catalog::{Catalog, Entry};
+use crate::fence::Retired;
+use crate::log::Level;
+use crate::medium::Medium;
+use crate::prepare::{Finding, Prepared, entry};
+use crate::report::Report;
+use config::{Config, Export, OnChange, Plan, Step};
+use control::Line;
+use std::sync::{Arc, PoisonError};
+
+/// Why nobody may enter a new medium before the fence of its reload is finished.
+const UNDER_WAY: &str = "a reload is under way";
+
+/// What applying a configuration did.
+#[derive(Default)]
+pub struct Tally {
+    pub added: usize,
+    pub changed: usize,
+    pub removed: usize,
+    pub blocked: usize,
+    pub fenced: usize,
+    pub hanging: usize,
+}
+
+/// One walk along a plan.
+pub struct Change<'a> {
+    /// For the log.
+    pub report: &'a Report,
+    /// What runs.
+    pub before: &'a Catalog,
+    /// What shall run.
+    pub wanted: &'a Config,
+    /// What its paths lead to.
+    pub prepared: &'a Prepared,
+    /// Each change has its line; at start there would be one for every export.
+    pub aloud: bool,
+    /// Where media go whose sessions may stay (`on_change = keep`).
+    pub retired: &'a Retired,
+}
+
+/// New entries, media to fence with the reason, and the counts.
+pub type Walked = (Vec<Arc<Entry>>, Vec<(Arc<Medium>, String)>, Tally);
+
+impl Change<'_> {
+    /// The new entries, the media to fence with the reason, and the counts.
+    #[must_use]
+    pub fn walk(&self, plan: &Plan) -> Walked {
+        let (mut entries, mut old, mut tally) = (Vec::new(), Vec::new(), Tally::default());
+        for warning in &self.prepared.warnings {
+            self.report.log().warning(warning);
+        }
+        let mut findings = self.prepared.findings.iter();
+        for step in plan.steps() {
+            let (Step::Keep(name)
+            | Step::Open(name)
+            | Step::Retune(name)
+            | Step::Replace(name)
+            | Step::Close(name)) = step;
+            let before = self.before.find(name.as_bytes());
+            let Some(settings) = self.wanted.exports.get(name) else {
+                tally.removed += 1;
+                if let Some(before) = before {
+                    self.say(
+                        Level::Notice,
+                        Line::new("export removed").with("export", name).with("old", path(before)),
+                    );
+                    self.let_go(before, before.settings.on_change, "the export was removed", &mut old);
+                }
+                continue;
+            };
+            let Some(finding) = findings.next() else { continue };
+            let blocked = self.prepared.blocked.get(name).cloned();
+            let medium = match (step, before) {
+                (Step::Keep(_) | Step::Retune(_), Some(before)) => {
+                    tally.changed += self.adjust(settings, before, finding);
+                    before.medium.clone()
+                }
+                (_, before) => {
+                    self.replace(settings, before.map(|entry| &**entry), finding, &mut old, &mut tally)
+                }
+            };
+            match &finding.probe {
+                Ok(probe) => medium.remember(probe),
+                Err(reason) => self.unavailable(settings, reason),
+            }
+            if let Some(why) = &blocked {
+                tally.blocked += 1;
+                self.unavailable(settings, why);
+            }
+            entries.push(entry(settings, medium, blocked));
+        }
+        (entries, old, tally)
+    }
+
+    /// Same storage: other settings, or another size. Returns 1 for a change.
+    fn adjust(&self, settings: &Export, before: &Entry, finding: &Finding) -> usize {
+        let mut changed = 0;
+        for change in config::export_changes(&before.settings, settings) {
+            changed = 1;
+            let line = Line::new("export changed")
+                .with("export", &settings.name)
+                .with("old", format!("{}={}", change.key, change.old))
+                .with("new", format!("{}={}", change.key, change.new));
+            self.say(Level::Notice, origin(line, settings).with("reason", "settings"));
+        }
+        before.medium.set_follow(settings);
+        if settings.readonly && !before.settings.readonly {
+            before.medium.make_read_only();
+        }
+        if let Some((old, new)) = finding.resized() {
+            changed = 1;
+            let line =
+                Line::new("export changed").with("export", &settings.name).with("old", old).with("new", new);
+            self.say(
+                Level::Notice,
+                origin(line, settings).with("reason", "the size is another one; sessions keep the old one"),
+            );
+        }
+        changed
+    }
+
+    /// A new medium, and what stood under the name before is let go.
+    fn replace(
+        &self,
+        settings: &Export,
+        before: Option<&Entry>,
+        finding: &Finding,
+        old: &mut Vec<(Arc<Medium>, String)>,
+        tally: &mut Tally,
+    ) -> Arc<Medium> {
+        let log = self.report.log().clone();
+        let medium = Medium::new(settings, Some(UNDER_WAY.into()), log);
+        let size = finding.probe.as_ref().ok().map(|probe| probe.size);
+        let Some(before) = before else {
+            tally.added += 1;
+            let line =
+                Line::new("export added").with("export", &settings.name).with("new", &settings.storage.path);
+            self.say(Level::Notice, origin(line.maybe("size", size), settings));
+            return medium;
+        };
+        tally.changed += 1;
+        let moved = self.prepared.moved.contains(&settings.name);
+        if let (true, Ok(probe)) = (moved, &finding.probe) {
+            before.medium.hand_on(&medium, probe);
+        }
+        let reason = if moved { "another disk is at the path" } else { "the export leads to another store" };
+        let identity = |probe: &store::Probe| probe.identity.to_string();
+        let (was, is) = if moved {
+            let is = finding.probe.as_ref().ok().map(identity).unwrap_or_default();
+            (before.medium.seen().as_ref().map(identity).unwrap_or_default(), is)
+        } else {
+            (path(before).to_owned(), settings.storage.path.clone())
+        };
+        let line =
+            Line::new("export changed").with("export", &settings.name).with("old", was).with("new", is);
+        self.say(Level::Notice, origin(line.maybe("size", size), settings).with("reason", reason));
+        self.let_go(before, settings.on_change, reason, old);
+        medium
+    }
+
+    fn let_go(
+        &self,
+        before: &Entry,
+        on_change: OnChange,
+        reason: &str,
+        old: &mut Vec<(Arc<Medium>, String)>,
+    ) {
+        if on_change == OnChange::Fence {
+            old.push((before.medium.clone(), reason.to_owned()));
+            return;
+        }
+        before.medium.retire();
+        let mut retired = self.retired.lock().unwrap_or_else(PoisonError::into_inner);
+        retired.retain(|medium| !medium.sitters().is_empty());
+        retired.push(before.medium.clone());
+        for sitter in before.medium.sitters() {
+            let line = Line::new("session kept")
+                .with("peer", &sitter.peer)
+                .with("export", &before.name)
+                .with("reason", format!("{reason}, but on_change = keep"));
+            self.say(Level::Warning, line);
+        }
+    }
+
+    fn unavailable(&self, settings: &Export, reason: &str) {
+        let line = Line::new("export unavailable")
+            .with("export", &settings.name)
+            .with("new", &settings.storage.path)
+            .with("reason", reason);
+        self.report.say(Level::Warning, origin(line, settings));
+    }
+
+    fn say(&self, level: Level, line: Line) {
+        if self.aloud {
+            self.report.say(level, line);
+        }
+    }
+}
+
+fn path(entry: &Entry) -> &str {
+    &entry.settings.storage.path
+}
+
+fn origin(line: Line, settings: &Export) -> Line {
+    line.with("file", settings.origin.file.display()).with("line", settings.origin.line)
+}
