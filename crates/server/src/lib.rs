@@ -34,3 +34,6 @@ mod syslog;
 mod watch;
 
 pub use launch::main;
+/// The two things that a session needs from a process, for whoever serves one without the rest of it: tests do.
+pub use pool::Pool;
+pub use socket::Socket;
