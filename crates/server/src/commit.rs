@@ -5,15 +5,12 @@
 use crate::catalog::{Catalog, Entry};
 use crate::fence::Retired;
 use crate::log::Level;
-use crate::medium::Medium;
+use crate::medium::{Medium, Offline};
 use crate::prepare::{Finding, Prepared, entry};
 use crate::report::Report;
 use config::{Config, Export, OnChange, Plan, Step};
 use control::Line;
 use std::sync::{Arc, PoisonError};
-
-/// Why nobody may enter a new medium before the fence of its reload is finished.
-const UNDER_WAY: &str = "a reload is under way";
 
 /// What applying a configuration did.
 #[derive(Default)]
@@ -133,7 +130,7 @@ impl Change<'_> {
         tally: &mut Tally,
     ) -> Arc<Medium> {
         let log = self.report.log().clone();
-        let medium = Medium::new(settings, Some(UNDER_WAY.into()), log);
+        let medium = Medium::new(settings, Some(Offline::UnderWay), log);
         let size = finding.probe.as_ref().ok().map(|probe| probe.size);
         let Some(before) = before else {
             tally.added += 1;

@@ -37,12 +37,21 @@ struct State {
     /// What start, the last reload or the first appearance found at the path.
     seen: Option<Probe>,
     open: Vec<Open>,
-    /// Why nobody may enter for now: a fence is under way, or hangs.
-    offline: Option<String>,
+    /// Why nobody may enter for now.
+    offline: Option<Offline>,
     /// Fenced for good: the export was removed or has another medium.
     closed: bool,
     /// Threads between deciding to open and having published (or dropped) the store.
     opening: usize,
+}
+
+/// Why a medium cannot be entered for now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Offline {
+    /// The reload that made it is not through with its fence. That takes a moment, and whoever comes now waits for it.
+    UnderWay,
+    /// What must end first hangs, says the sentence. Nobody waits for that.
+    Hangs(String),
 }
 
 /// One opened store and those who use it.
@@ -65,7 +74,7 @@ pub enum Closed {
 impl Medium {
     /// A medium that has not been looked at. With `offline`, nobody may enter before [`Medium::bring_online`].
     #[must_use]
-    pub fn new(settings: &config::Export, offline: Option<String>, log: Log) -> Arc<Self> {
+    pub fn new(settings: &config::Export, offline: Option<Offline>, log: Log) -> Arc<Self> {
         Arc::new(Self {
             name: ExportName::from(settings.name.as_bytes()),
             storage: settings.storage.clone(),
@@ -106,7 +115,8 @@ impl Medium {
 
     /// Keeps sessions out, and says why.
     pub fn keep_offline(&self, why: String) {
-        self.lock().offline = Some(why);
+        self.lock().offline = Some(Offline::Hangs(why));
+        self.changed.notify_all();
     }
 
     /// Enters a session: shares an open store or opens one.
@@ -173,10 +183,14 @@ impl Medium {
             if state.closed {
                 return Err(Closed::Replaced);
             }
-            let Some(why) = state.offline.clone() else { return Ok(()) };
+            match &state.offline {
+                None => return Ok(()),
+                Some(Offline::Hangs(why)) => return Err(Closed::Because(why.clone())),
+                Some(Offline::UnderWay) => {}
+            }
             let rest = deadline.saturating_duration_since(Instant::now());
             if rest.is_zero() {
-                return Err(Closed::Because(why));
+                return Err(Closed::Because("a reload is under way, and takes long".into()));
             }
             state = self.changed.wait_timeout(state, rest).unwrap_or_else(PoisonError::into_inner).0;
         }

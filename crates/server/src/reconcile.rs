@@ -163,9 +163,10 @@ impl Reconciler {
         let mut hanging = self.hanging.lock().unwrap_or_else(PoisonError::into_inner);
         for one in fenced.iter().filter(|one| !one.hanging.is_empty()) {
             one.say_what_hangs(&self.report);
-            tally.hanging += 1;
             hanging.push(one.medium.clone());
         }
+        // Those of earlier reloads count too: as long as one hangs, an export is offline that should be served.
+        tally.hanging = hanging.len();
         let_in(&self.shared.catalog(), &hanging);
         tally
     }

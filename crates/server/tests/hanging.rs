@@ -1,0 +1,116 @@
+//! A request that hangs in the kernel (P2): named with its age, the successor offline until it has ended, the reload not
+//! acknowledged as complete, everybody else undisturbed. The hang is real: a file system that is frozen.
+#![allow(missing_docs)]
+
+mod common;
+
+use common::{BLOCK, server};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+use testkit::spec::{CMD_WRITE, REP_ERR_POLICY};
+use testkit::{CLOSED, Outcome, ServerProcess, TempDir, is_root, skip_or_fail, tool};
+
+/// An ext4 file system in a file, mounted, that can be frozen. Thawed and unmounted at the end.
+struct Frozen {
+    dir: TempDir,
+}
+
+impl Frozen {
+    fn new() -> Option<Self> {
+        let (mkfs, _) = (tool("mkfs.ext4")?, tool("fsfreeze")?);
+        if !is_root() {
+            return None;
+        }
+        let this = Self { dir: TempDir::new("frozen") };
+        let image = this.dir.sparse("fs.img", 32 << 20);
+        fs::create_dir(this.mount()).ok()?;
+        let made = run(&mkfs, &["-q", "-F", image.to_str()?]);
+        let mounted = run(Path::new("mount"), &["-o", "loop", image.to_str()?, this.mount().to_str()?]);
+        (made && mounted).then_some(this)
+    }
+
+    fn mount(&self) -> PathBuf {
+        self.dir.join("mnt")
+    }
+
+    fn freeze(&self, how: &str) -> bool {
+        run(Path::new("fsfreeze"), &[how, self.mount().to_str().expect("UTF-8")])
+    }
+}
+
+impl Drop for Frozen {
+    fn drop(&mut self) {
+        self.freeze("-u");
+        run(Path::new("umount"), &["-l", self.mount().to_str().expect("UTF-8")]);
+    }
+}
+
+fn run(program: &Path, args: &[&str]) -> bool {
+    Command::new(program).args(args).output().is_ok_and(|output| output.status.success())
+}
+
+/// Waits until a thread of the server sleeps where no signal reaches it.
+fn wait_until_stuck(server: &ServerProcess) {
+    let until = Instant::now() + Duration::from_secs(10);
+    let stuck = || {
+        let tasks = fs::read_dir(format!("/proc/{}/task", server.pid())).expect("its threads");
+        let stat = |task: fs::DirEntry| fs::read_to_string(task.path().join("stat")).unwrap_or_default();
+        tasks.flatten().any(|task| stat(task).rsplit(") ").next().is_some_and(|rest| rest.starts_with('D')))
+    };
+    while !stuck() {
+        assert!(Instant::now() < until, "nothing hangs");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+#[test]
+fn a_request_that_hangs_keeps_its_successor_offline_and_nobody_else() {
+    let Some(frozen) = Frozen::new() else {
+        return skip_or_fail("a_request_that_hangs", "root, mkfs.ext4, fsfreeze and a loop device");
+    };
+    let setup = server();
+    let old = frozen.mount().join("old.img");
+    let (new, other) = (setup.dir().join("new.img"), setup.dir().join("other.img"));
+    for path in [&old, &new, &other] {
+        fs::write(path, [0; 4 * BLOCK]).expect("a disk");
+    }
+    let server = setup.start();
+    server.write_export("disk", &old, "");
+    server.write_export("other", &other, "");
+    server.reload().expect_complete();
+    let (mut stuck, mut other) = (server.open("disk"), server.open("other"));
+    stuck.write(0, &[1; BLOCK]).expect("it works");
+    stuck.flush().expect("flushed");
+    assert!(frozen.freeze("-f"));
+    stuck.send_request(0, CMD_WRITE, 77, BLOCK as u64, BLOCK as u32, &[2; BLOCK]).expect("sent");
+    wait_until_stuck(&server);
+
+    server.write_export("disk", &new, "");
+    let reloaded = server.reload();
+    assert_eq!(reloaded.closing.outcome, Outcome::Incomplete);
+    let said = reloaded.about("export unavailable", "disk").expect("it is named");
+    let why = said.value("reason").expect("with a reason");
+    assert!(why.contains("127.0.0.1") && why.contains(" ms"), "who, and for how long: {why}");
+    let asked = Instant::now();
+    let (kind, why) = server.connect().go("disk").expect_err("offline");
+    assert!(kind == REP_ERR_POLICY && why.contains("hangs"), "{why}");
+    assert!(asked.elapsed() < Duration::from_secs(4), "refused at once, not queued");
+    other.write(0, &[3; BLOCK]).expect("undisturbed");
+    // A second reload finds nothing to change, and the export is offline still.
+    assert_eq!(server.reload().closing.outcome, Outcome::Incomplete, "still not in step");
+    assert!(server.connect().go("disk").is_err());
+
+    assert!(frozen.freeze("-u"));
+    let released = |line: &str| line.contains("MIGRATEKIT: export released") && line.contains("export=disk");
+    assert!(server.wait_for(released, Duration::from_secs(10)).is_some());
+    let mut fresh = server.open("disk");
+    fresh.write(0, &[4; BLOCK]).expect("on the new disk");
+    assert_eq!(stuck.read(0, 1), Err(CLOSED), "the old session is over");
+    assert_eq!(fs::read(&new).expect("new")[BLOCK..2 * BLOCK], [0; BLOCK], "nothing of the old session");
+    assert_eq!(fs::read(&old).expect("old")[..BLOCK], [1; BLOCK], "nothing of the new one");
+    assert!(!server.open_paths().contains(&old), "the old disk is let go");
+    server.reload().expect_complete();
+    drop(server);
+}
