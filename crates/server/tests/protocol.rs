@@ -138,11 +138,14 @@ fn zeroes_give_space_back_unless_they_must_not() {
     assert_eq!(client.read(0, 262_144), Ok(vec![0; 262_144]));
 }
 
+/// What it is; flags, command, offset, length and payload; the error.
+type Wrong = (&'static str, u16, u16, u64, u32, &'static [u8], u32);
+
 /// What is wrong is answered, what was sent with it is swallowed, and the next request is understood.
 #[test]
 fn wrong_requests_have_their_numbers_and_stay_in_step() {
     let (server, _) = serving();
-    let refused: [(&str, u16, u16, u64, u32, &[u8], u32); 14] = [
+    let refused: [Wrong; 14] = [
         ("a read past the end", 0, CMD_READ, SIZE - 1, 2, &[], EINVAL),
         ("a read far outside", 0, CMD_READ, 1 << 63, 1, &[], EINVAL),
         ("a read that wraps", 0, CMD_READ, u64::MAX, u32::MAX, &[], EINVAL),

@@ -179,6 +179,19 @@ impl ServerProcess {
         line.and_then(|line| line.trim().trim_end_matches(" kB").parse().ok()).unwrap_or(0)
     }
 
+    /// Leaves it only this many descriptors from now on, those that it has included.
+    pub fn limit_descriptors(&self, count: u64) {
+        use rustix::process::{Resource, Rlimit, prlimit};
+        let pid = i32::try_from(self.pid()).ok().and_then(Pid::from_raw);
+        let limit = Rlimit { current: Some(count), maximum: Some(count) };
+        prlimit(pid, Resource::Nofile, limit).expect("a child's limits may be changed");
+    }
+
+    /// How many threads it has.
+    pub fn threads(&self) -> usize {
+        std::fs::read_dir(format!("/proc/{}/task", self.pid())).map_or(0, Iterator::count)
+    }
+
     /// Whether it still runs.
     pub fn is_running(&mut self) -> bool {
         matches!(self.child.try_wait(), Ok(None))
