@@ -227,7 +227,9 @@ impl Medium {
     fn unavailable(&self, error: &StoreError) -> String {
         match &error.cause {
             // The words of the original, which people search their logs for.
-            Cause::Io(_) => format!("Could not open exported file {}: {}", self.storage.path, error.cause),
+            Cause::Io(_) | Cause::Forbidden => {
+                format!("Could not open exported file {}: {}", self.storage.path, error.cause)
+            }
             cause => format!("{}: {cause}", self.storage.path),
         }
     }

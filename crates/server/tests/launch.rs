@@ -1,0 +1,363 @@
+//! The program as an operator meets it: command line, background, pid file, users, sockets, standard input.
+#![allow(missing_docs)]
+
+mod common;
+
+use common::server;
+use rustix::process::{Pid, Signal, kill_process};
+use std::fs;
+use std::io::Read;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+use testkit::setup::free_port;
+use testkit::spec::{FLAG_READ_ONLY, REP_ERR_POLICY};
+use testkit::{Client, TempDir, is_root, skip_or_fail};
+
+fn program() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_nbd-server"));
+    command.stdin(Stdio::null());
+    command
+}
+
+fn run(args: &[&str]) -> Output {
+    program().args(args).output().expect("it runs")
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// A directory with a disk and a configuration for a free port.
+struct Place {
+    dir: TempDir,
+    port: u16,
+}
+
+impl Place {
+    fn new(generic: &str) -> Self {
+        let place = Self { dir: TempDir::new("launch"), port: free_port() };
+        fs::write(place.dir.join("disk.img"), [5; 4096]).expect("a disk");
+        let text = format!(
+            "[generic]\nport = {}\nlistenaddr = 127.0.0.1\n{generic}\n[disk]\nexportname = {}\n",
+            place.port,
+            place.dir.join("disk.img").display()
+        );
+        fs::write(place.dir.join("config"), text).expect("a configuration");
+        place
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.dir.join(name).to_str().expect("UTF-8").to_owned()
+    }
+
+    /// Starts in the background, as an init script does.
+    fn launch(&self) -> Output {
+        run(&["-C", &self.path("config"), "-p", &self.path("pid")])
+    }
+
+    fn pid(&self) -> Option<Pid> {
+        Pid::from_raw(fs::read_to_string(self.dir.join("pid")).ok()?.trim().parse().ok()?)
+    }
+
+    fn client(&self) -> Client {
+        Client::connect_tcp(self.port).expect("it accepts")
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if let Some(pid) = self.pid() {
+            let _ = kill_process(pid, Signal::TERM);
+            wait_until("it ends", || !is_alive(pid));
+        }
+    }
+}
+
+fn is_alive(pid: Pid) -> bool {
+    Path::new(&format!("/proc/{}", pid.as_raw_nonzero())).exists()
+}
+
+fn status_of(pid: Pid) -> String {
+    fs::read_to_string(format!("/proc/{}/status", pid.as_raw_nonzero())).expect("it runs")
+}
+
+#[track_caller]
+fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
+    let until = Instant::now() + Duration::from_secs(10);
+    while !done() {
+        assert!(Instant::now() < until || std::thread::panicking(), "{what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// P7: when the launching command returns, the port accepts and the pid file names who serves it.
+#[test]
+fn the_launching_command_returns_when_the_server_serves() {
+    let place = Place::new("");
+    let output = place.launch();
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!((text(&output.stdout), text(&output.stderr)), (String::new(), String::new()));
+    let pid = place.pid().expect("a pid file, already");
+    let mut client = place.client();
+    client.go("disk").expect("served");
+    assert_eq!(client.read(0, 1), Ok(vec![5]));
+    let exe = fs::read_link(format!("/proc/{}/exe", pid.as_raw_nonzero())).expect("it runs");
+    assert_eq!(exe, Path::new(env!("CARGO_BIN_EXE_nbd-server")).canonicalize().expect("the program"));
+    let cwd = fs::read_link(format!("/proc/{}/cwd", pid.as_raw_nonzero())).expect("it runs");
+    assert_eq!(cwd, Path::new("/"));
+    // A SIGHUP to the pid of the pid file, from a configuration that was given relative to where it was started.
+    fs::write(place.dir.join("more.img"), [6; 4096]).expect("a disk");
+    let config = fs::read_to_string(place.path("config")).expect("the configuration");
+    fs::write(place.path("config"), format!("{config}[more]\nexportname = {}\n", place.path("more.img")))
+        .expect("written");
+    kill_process(pid, Signal::HUP).expect("it runs");
+    wait_until("the new export is served", || place.client().go("more").is_ok());
+    kill_process(pid, Signal::TERM).expect("it runs");
+    wait_until("SIGTERM ends it and removes the pid file", || !is_alive(pid) && place.pid().is_none());
+}
+
+/// A relative `-C` works for reloads too, whatever the server's working directory is.
+#[test]
+fn a_relative_configuration_file_is_found_again() {
+    let place = Place::new("");
+    let started = program().current_dir(place.dir.path()).args(["-C", "config", "-p", "pid"]).output();
+    assert!(started.expect("it runs").status.success());
+    let pid = place.pid().expect("the pid file, beside it");
+    fs::write(
+        place.path("config"),
+        fs::read_to_string(place.path("config")).expect("read").replace("[disk]", "[renamed]"),
+    )
+    .expect("written");
+    kill_process(pid, Signal::HUP).expect("it runs");
+    wait_until("the renamed export is served", || place.client().go("renamed").is_ok());
+}
+
+/// The launching command tells the truth: a taken port, a wrong user, a broken file are a status and a sentence.
+#[test]
+fn a_server_that_cannot_serve_says_why_and_leaves_nothing() {
+    let place = Place::new("");
+    let taken = std::net::TcpListener::bind(("127.0.0.1", place.port)).expect("bound");
+    let output = place.launch();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains("Address already in use"), "{output:?}");
+    assert!(place.pid().is_none(), "no pid file of a server that does not run");
+    drop(taken);
+
+    let place = Place::new("user = no-such-user");
+    let output = place.launch();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains("Invalid user name: no-such-user"), "{output:?}");
+    assert!(place.pid().is_none());
+}
+
+/// Bad configurations: file, line, key and what to do, all problems at once, status 1.
+#[test]
+fn a_broken_configuration_is_told_with_file_and_line() {
+    let cases = [
+        (
+            "[generic]\n[a]\nexportname = /x\nreadonly = maybe\nfilesize = 10M\n",
+            vec!["config:4:", "readonly", "config:5:", "filesize"],
+        ),
+        ("[generic]\nport = 20000\n", vec!["No configured exports; quitting."]),
+        ("[a]\nexportname = /x\n", vec!["[generic]", "No configured exports; quitting."]),
+        ("[generic\n", vec!["config:1:", "No configured exports; quitting."]),
+        ("", vec!["No configured exports; quitting."]),
+    ];
+    for (broken, words) in cases {
+        let place = Place::new("");
+        fs::write(place.dir.join("config"), broken).expect("written");
+        let output = place.launch();
+        let said = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{broken:?}");
+        assert!(words.iter().all(|word| said.contains(word)), "{broken:?}: {said}");
+    }
+    let output = run(&["-n", "-C", "/nonexistent/config"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains("/nonexistent/config"), "{output:?}");
+}
+
+#[test]
+fn version_usage_and_section_are_those_of_the_original() {
+    assert_eq!(text(&run(&["-V"]).stdout), "This is nbd-server version 3.24\n");
+    let usage = run(&["--nonsense"]);
+    assert_eq!(usage.status.code(), Some(1));
+    assert!(!usage.stdout.is_empty() && text(&usage.stderr).contains("unrecognized option '--nonsense'"));
+    let section = text(&run(&["-o", "sec", "2000", "/f", "-r"]).stdout);
+    assert!(
+        section.starts_with("[sec]\n\texportname = /f\n") && section.contains("readonly = true"),
+        "{section}"
+    );
+}
+
+/// One file from the command line, under the empty name.
+#[test]
+fn a_disk_can_be_served_without_a_configuration() {
+    let dir = TempDir::new("launch");
+    let (disk, port) = (dir.join("disk.img"), free_port().to_string());
+    fs::write(&disk, [7; 8192]).expect("a disk");
+    let listen = format!("127.0.0.1@{port}");
+    let mut server = program()
+        .args(["-n", "-C", "/nonexistent", "-p", dir.join("pid").to_str().expect("UTF-8"), "-r", &listen])
+        .args([disk.as_os_str(), "4k".as_ref()])
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("it runs");
+    let port = port.parse().expect("a number");
+    wait_until("it serves", || Client::connect_tcp(port).is_ok());
+    let mut client = Client::connect_tcp(port).expect("connected");
+    assert_eq!(client.go("").expect("the empty name").size, 4096);
+    assert_eq!(client.write(0, &[1]), Err(1), "read-only");
+    server.kill().and_then(|()| server.wait()).expect("ended");
+}
+
+#[test]
+fn in_the_foreground_only_n_writes_a_pid_file() {
+    for (flag, writes) in [("-n", true), ("-d", false)] {
+        let place = Place::new("");
+        let mut server = program()
+            .args([flag, "-C", &place.path("config"), "-p", &place.path("pid")])
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("it runs");
+        wait_until("it serves", || Client::connect_tcp(place.port).is_ok());
+        assert_eq!(place.pid().is_some(), writes, "{flag}");
+        assert!(place.client().go("disk").is_ok());
+        assert!(place.client().go("disk").is_ok(), "{flag} serves on after its first client");
+        let pid = Pid::from_child(&server);
+        kill_process(pid, Signal::TERM).expect("it runs");
+        assert!(server.wait().expect("it ends").success());
+    }
+}
+
+/// `user` and `group` are taken on after the sockets are open and the pid file is written; nothing of root is left.
+#[test]
+fn privileges_are_dropped_for_good() {
+    if !is_root() {
+        return skip_or_fail("privileges_are_dropped", "root");
+    }
+    let place = Place::new("user = nobody\ngroup = nogroup");
+    fs::set_permissions(place.dir.join("disk.img"), PermissionsExt::from_mode(0o644)).expect("readable");
+    assert!(place.launch().status.success());
+    let pid = place.pid().expect("written by root");
+    let status = status_of(pid);
+    let field = |name: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name)).expect("a field");
+        line.split_whitespace().map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!((field("Uid:"), field("Gid:")), (vec!["65534".to_owned(); 4], vec!["65534".to_owned(); 4]));
+    assert!(field("Groups:").iter().all(|group| group == "65534"), "{:?}", field("Groups:"));
+    assert_eq!(field("CapEff:"), ["0000000000000000"]);
+    // What the user may only read is served read-only, what it may not read is refused: never by root's rights.
+    assert!(place.client().go("disk").expect("served").has(FLAG_READ_ONLY));
+    fs::set_permissions(place.dir.join("disk.img"), PermissionsExt::from_mode(0o600)).expect("closed");
+    let (kind, why) = place.client().go("disk").expect_err("refused");
+    assert!(kind == REP_ERR_POLICY && why.contains("Could not open exported file"), "{why}");
+    kill_process(pid, Signal::TERM).expect("it runs");
+    wait_until("it ends, and the pid file holds no pid", || !is_alive(pid) && place.pid().is_none());
+}
+
+/// A dead socket is replaced, a live one is not taken away, ours is removed at the end.
+#[test]
+fn a_unix_socket_is_taken_over_only_from_the_dead() {
+    let dir = TempDir::new("launch");
+    let path = dir.join("socket");
+    drop(UnixListener::bind(&path).expect("bound"));
+    let config_text = |more: &str| {
+        format!(
+            "[generic]\nunixsock = {}\n{more}[d]\nexportname = /etc/passwd\nreadonly = true\n",
+            path.display()
+        )
+    };
+    let mut server = server().main(&config_text("allowlist = true\n")).start();
+    assert_eq!(Client::connect_unix(&path).expect("it accepts").list(), Ok(vec!["d".to_owned()]));
+    assert!(std::net::TcpStream::connect(("127.0.0.1", server.port())).is_err(), "no TCP without duallisten");
+    let config = dir.join("second");
+    fs::write(&config, config_text("")).expect("written");
+    let second = run(&["-d", "-C", config.to_str().expect("UTF-8")]);
+    assert_eq!(second.status.code(), Some(1));
+    assert!(text(&second.stderr).contains("socket"), "{second:?}");
+    assert!(Client::connect_unix(&path).is_ok(), "the first one goes on");
+    server.terminate();
+    assert!(!path.exists());
+}
+
+/// inetd (C-087): the client is on standard input, and nobody listens.
+#[test]
+fn with_port_zero_standard_input_is_the_client() {
+    let place = Place::new("");
+    let config = fs::read_to_string(place.path("config")).expect("read");
+    fs::write(place.path("config"), config.replace(&format!("port = {}", place.port), "port = 0"))
+        .expect("written");
+    let (ours, theirs) = UnixStream::pair().expect("a pair");
+    let mut server = program()
+        .args(["-C", &place.path("config")])
+        .stdin(Stdio::from(OwnedFd::from(theirs)))
+        .spawn()
+        .expect("it runs");
+    let mut client = Client::from_unix(ours).expect("a client");
+    client.greet().expect("a greeting");
+    client.go("disk").expect("served");
+    assert_eq!(client.read(0, 2), Ok(vec![5, 5]));
+    client.disc().expect("left");
+    assert!(server.wait().expect("it ends").success());
+}
+
+/// Under systemd each line carries its level; anywhere else it does not.
+#[test]
+fn lines_have_a_level_in_front_when_the_journal_reads_them() {
+    for journal in [true, false] {
+        let place = Place::new("");
+        let (mut reader, writer) = std::io::pipe().expect("a pipe");
+        let about = fs::metadata(format!("/proc/self/fd/{}", writer.as_raw_fd())).expect("it is ours");
+        let mut command = program();
+        command.args(["-d", "-C", &place.path("config")]).stderr(writer).env_remove("JOURNAL_STREAM");
+        if journal {
+            command.env("JOURNAL_STREAM", format!("{}:{}", about.dev(), about.ino()));
+        }
+        let mut server = command.spawn().expect("it runs");
+        drop(command);
+        wait_until("it serves", || Client::connect_tcp(place.port).is_ok());
+        kill_process(Pid::from_child(&server), Signal::TERM).expect("it runs");
+        server.wait().expect("it ends");
+        let mut said = String::new();
+        reader.read_to_string(&mut said).expect("UTF-8");
+        let levels = said.lines().all(|line| line.starts_with('<') && line.as_bytes()[2] == b'>');
+        assert_eq!(levels, journal, "{said}");
+        assert!(said.contains("MIGRATEKIT: start complete"), "{said}");
+    }
+}
+
+/// `authfile` fails closed, and `maxconnections` counts those who are there now.
+#[test]
+fn who_may_connect_and_how_many_is_decided_at_the_door() {
+    let setup = server();
+    let disk = setup.dir().join("disk.img");
+    fs::write(&disk, [1; 4096]).expect("a disk");
+    let (friends, strangers) = (setup.dir().join("friends"), setup.dir().join("strangers"));
+    fs::write(&friends, "# ours\n127.0.0.0/8\n").expect("a list");
+    fs::write(&strangers, "10.0.0.1\n").expect("a list");
+    let auth = |path: &Path| format!("authfile = {}", path.display());
+    let server = setup
+        .export("friends", &disk, &auth(&friends))
+        .export("strangers", &disk, &auth(&strangers))
+        .export("broken", &disk, &auth(friends.parent().expect("a directory")))
+        .export("two", &disk, "maxconnections = 2")
+        .start();
+    assert!(server.connect().go("friends").is_ok());
+    for name in ["strangers", "broken"] {
+        let (kind, why) = server.connect().go(name).expect_err("refused");
+        assert!(
+            kind == REP_ERR_POLICY && why.starts_with("Access denied by server configuration"),
+            "{name}: {why}"
+        );
+    }
+    let (first, _second) = (server.open("two"), server.open("two"));
+    let (_, why) = server.connect().go("two").expect_err("refused");
+    assert!(why.contains("too many clients"), "{why}");
+    drop(first);
+    wait_until("a place is free again", || server.connect().go("two").is_ok());
+}
