@@ -301,7 +301,11 @@ fn block_status(mut from: Reader<'_>) -> Result<Chunk<'_>, Malformed> {
 
 fn block_status_ext(mut from: Reader<'_>) -> Result<Chunk<'_>, Malformed> {
     let context = ContextId(from.u32()?);
-    let count = nonzero("descriptor count", from.u32()?)?;
+    // An earlier draft let a server write 0 here and go by the length alone, and qemu does so to this day.
+    let count = match from.u32()? {
+        0 => nonzero("descriptor count", u32::try_from(from.left() / 16).unwrap_or(u32::MAX))?,
+        count => count,
+    };
     let mut list = from.part(16 * u64::from(count))?;
     from.end()?;
     let mut descriptors = Vec::with_capacity(list.left() / 16);
