@@ -5,6 +5,7 @@ mod bench;
 mod check;
 mod fuzz;
 mod interop;
+mod manual;
 mod packages;
 mod rivals;
 mod run;
@@ -28,6 +29,7 @@ const COMMANDS: &[Command] = &[
         "each fuzz target for so long (60), and the canary must be found",
         fuzz::fuzz,
     ),
+    ("manual", "", "the manual's tables of keys, made anew from the parser's", tables),
     ("bench", "", "a small fixed workload against other servers, as ratios", bench::bench),
 ];
 
@@ -57,7 +59,15 @@ fn list(why: &str) -> ExitCode {
     ExitCode::from(2)
 }
 
+fn tables(_: &[String]) -> Result<(), Failed> {
+    let path = run::root().join(manual::PAGE);
+    let failed = |error: std::io::Error| Failed(format!("{}: {error}", path.display()));
+    let page = std::fs::read_to_string(&path).map_err(failed)?;
+    std::fs::write(&path, manual::with_tables(&page)).map_err(failed)
+}
+
 fn demo(args: &[String]) -> Result<(), Failed> {
-    let run = Run::cargo(["run", "--quiet", "--release", "-p", "server", "--example", "demo", "--"]);
-    run.args(args).go("the demo")
+    Run::cargo(["build", "--quiet", "--release", "-p", "server", "--bins", "--example", "demo"])
+        .go("building")?;
+    Run::new(run::target().join("release/examples/demo")).args(args).go("the demo")
 }

@@ -17,6 +17,7 @@ pub fn everything(_: &[String]) -> Result<(), Failed> {
         Run::cargo(["build", "--release", "-p", "server"]).go("the release binary"),
         Run::cargo(["test", "--workspace", "--no-fail-fast"]).go("cargo test --workspace"),
         loom(),
+        crate::demo(&[]),
         fuzz::builds(),
     ])
 }

@@ -1,6 +1,9 @@
 //! The rules of the house, held by reading its source. Each rule is a test, its name the rule.
 #![allow(clippy::unwrap_used, reason = "the whole file is a test")]
 
+#[path = "../src/manual.rs"]
+mod manual;
+
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
@@ -262,12 +265,40 @@ fn every_number_of_the_protocol_is_in_its_document() {
     );
 }
 
+/// `cargo x manual` makes them anew.
 #[test]
-fn every_key_of_the_configuration_is_in_the_manual() {
-    let manual = read("docs/man/nbd-server.5.md");
-    let named = |name: &str| ['`', '*'].iter().any(|mark| manual.contains(&format!("{mark}{name}{mark}")));
-    let missing = config::keys().iter().filter(|key| !named(key.name));
-    none_of(missing.map(|key| format!("{} ({:?}) is missing", key.name, key.place)).collect());
+fn the_tables_of_keys_in_the_manual_are_those_of_the_parser() {
+    let page = read(manual::PAGE);
+    assert!(page.contains("| `exportname` |"), "there are tables");
+    assert!(manual::with_tables(&page) == page, "{} is behind: run `cargo x manual`", manual::PAGE);
+}
+
+/// What the log says of a reload is an interface: programs wait for it.
+#[test]
+fn every_event_of_the_log_is_in_the_manual() {
+    let manual = read("docs/man/nbd-server.1.md");
+    let mut events = BTreeSet::new();
+    for file in ["server", "control"].iter().flat_map(|room| source(room)) {
+        for quoted in code(&file).split('"').skip(1).step_by(2) {
+            let first = quoted.split(' ').next().unwrap_or_default();
+            let two_words = quoted.split(' ').count() < 4
+                && quoted.split(' ').all(|word| word.chars().all(char::is_lowercase));
+            if two_words
+                && quoted.contains(' ')
+                && ["reload", "export", "session", "setting", "start"].contains(&first)
+            {
+                events.insert(quoted.to_owned());
+            }
+        }
+    }
+    assert!(events.len() >= 13, "the events were not found in the source: {events:?}");
+    none_of(
+        events
+            .iter()
+            .filter(|event| !manual.contains(&format!("`{event}`")))
+            .map(|event| format!("{event} is missing"))
+            .collect(),
+    );
 }
 
 #[test]
