@@ -166,6 +166,10 @@ impl Medium {
         if state.closed {
             return Err(Closed::Replaced);
         }
+        if let Some(Probe { identity: Identity::File { ino: 0, .. }, .. }) = state.seen {
+            // It was to be created, and has been: from now on it is this file.
+            state.seen = Some(Probe { identity: identity.clone(), ..probe });
+        }
         state.open.retain(|open| open.export.strong_count() > 0 || !open.seats.is_empty());
         state.open.push(Open {
             export: Arc::downgrade(&export),
@@ -256,7 +260,7 @@ impl Medium {
         let store = store::open(&assembly.spec, self.poison.clone())
             .map_err(|error| Closed::Because(self.unavailable(&error)))?;
         assembly.is_wanted(store.identity()).map_err(Closed::Because)?;
-        if !store.identity().same_disk(&probe.identity) && !self.follows() {
+        if self.is_other_disk(&probe.identity, store.identity()) {
             return Err(Closed::Because(self.other_disk(&probe.identity, store.identity())));
         }
         Ok(Arc::new(store))
