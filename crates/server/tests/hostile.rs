@@ -215,7 +215,8 @@ fn clients_that_never_read_cost_no_more_than_their_limit() {
             let mut client = server.open("disk");
             client.set_timeout(Some(Duration::from_millis(200))).expect("set");
             for cookie in 0..100_000 {
-                if client.send_bytes(&request_header(0, CMD_READ, cookie, 0, 1 << 20)).is_err() {
+                // Large enough for the workers, who must not pile up what nobody takes.
+                if client.send_bytes(&request_header(0, CMD_READ, cookie, 0, 2 << 20)).is_err() {
                     break;
                 }
             }

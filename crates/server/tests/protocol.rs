@@ -8,6 +8,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::process::Command;
+use std::time::Duration;
 use testkit::spec::*;
 use testkit::{Client, ServerProcess, skip_or_fail, tool};
 
@@ -81,6 +82,8 @@ fn a_client_flag_that_was_not_offered_ends_the_connection() {
     let mut client = Client::raw_tcp(server.port()).expect("connected");
     client.recv_bytes(18).expect("a greeting");
     client.send_bytes(&0x4000_0001_u32.to_be_bytes()).expect("sent");
+    // At once, and not by the deadline of the handshake.
+    client.set_timeout(Some(Duration::from_secs(5))).expect("set");
     client.expect_eof();
 }
 
@@ -92,7 +95,7 @@ fn an_unknown_export_is_refused_and_ends_the_old_way_in() {
     assert!(client.export_name("none").is_err());
     assert!(client.is_closed());
     let said = |line: &str| line.contains("none") && line.contains("Export unknown");
-    assert!(server.wait_for(said, std::time::Duration::from_secs(5)).is_some(), "the log names the export");
+    assert!(server.wait_for(said, Duration::from_secs(5)).is_some(), "the log names the export");
 }
 
 /// Each command on real bytes, in both reply styles.
