@@ -20,6 +20,7 @@ mod guest;
 mod launch;
 mod listen;
 mod log;
+mod look;
 mod medium;
 mod pidfile;
 mod pool;

@@ -4,13 +4,16 @@
 //! settings. Stores are opened when the first session comes and closed when the last one leaves, so that a disk nobody
 //! uses can be detached at any time.
 
+mod guard;
+
 use crate::assemble::{self, Assembly};
 use crate::log::Log;
-use session::{Entered, Export, ExportName, Guard, Limits, Offer, Seats, Sitter};
+use guard::DiskGuard;
+use session::{Entered, Export, ExportName, Limits, Offer, Seats, Sitter};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
-use store::{Access, Cause, FileStore, Identity, Poison, Probe, Store, StoreError};
+use store::{Access, Cause, FileStore, Identity, Poison, Probe, StoreError};
 
 /// How long a session that chose an export during a reload waits for the fence to finish.
 const ONLINE_WAIT: Duration = Duration::from_secs(5);
@@ -28,6 +31,8 @@ pub struct Medium {
     log: Log,
     state: Mutex<State>,
     changed: Condvar,
+    /// A check of the open stores is under way, and may take long on a disk that does not answer.
+    checking: AtomicBool,
     /// Held while a store is being opened, so that sessions that come together share one.
     opening: Mutex<()>,
 }
@@ -83,6 +88,7 @@ impl Medium {
             log,
             state: Mutex::new(State { offline, ..State::default() }),
             changed: Condvar::new(),
+            checking: AtomicBool::new(false),
             opening: Mutex::new(()),
         })
     }
@@ -333,33 +339,6 @@ impl Medium {
         true
     }
 
-    /// Looks whether each open store is still the disk that was meant (P4). Returns who has to go, and why.
-    #[must_use]
-    pub fn mismatch(&self) -> Option<String> {
-        let open: Vec<Arc<Export>> =
-            self.lock().open.iter().filter_map(|open| open.export.upgrade()).collect();
-        open.iter()
-            .filter(|export| !export.seats.gate.is_revoked())
-            .find_map(|export| export.guard.check().err())
-    }
-
-    /// What the path leads to now, against the disk that `store` was opened on.
-    fn check(&self, store: &FileStore) -> Result<(), String> {
-        match store.verify() {
-            Err(StoreError { cause: Cause::Moved(_), .. }) if self.follows() => {}
-            Err(error) => return Err(error.cause.to_string()),
-            Ok(()) => {}
-        }
-        let spec = assemble::spec(&self.storage, Access::ReadOnly);
-        match store::probe(&spec) {
-            Ok(probe) if self.is_other_disk(store.identity(), &probe.identity) => {
-                Err(self.other_disk(store.identity(), &probe.identity))
-            }
-            // A link that is gone for a moment is no other disk; whether the disk itself is gone, `verify` has told.
-            _ => Ok(()),
-        }
-    }
-
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -373,22 +352,5 @@ impl Drop for Opening<'_> {
     fn drop(&mut self) {
         self.medium.lock().opening -= 1;
         self.medium.changed.notify_all();
-    }
-}
-
-/// The eye of the server on one opened store.
-struct DiskGuard {
-    medium: Arc<Medium>,
-    store: Arc<FileStore>,
-    log: Log,
-}
-
-impl Guard for DiskGuard {
-    fn check(&self) -> Result<(), String> {
-        self.medium.check(&self.store)
-    }
-
-    fn store_failed(&self, error: &StoreError) {
-        self.log.error(format!("export {}: {}: {error}", self.medium.name, self.medium.storage.path));
     }
 }

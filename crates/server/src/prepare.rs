@@ -2,6 +2,7 @@
 
 use crate::assemble::Assembly;
 use crate::catalog::{Catalog, Entry};
+use crate::look::look;
 use crate::medium::Medium;
 use config::{Config, Export};
 use session::ExportName;
@@ -33,7 +34,10 @@ impl Prepared {
     /// Looks at every path. Opens nothing for writing, changes nothing.
     #[must_use]
     pub fn look(wanted: &Config, running: &Catalog) -> Self {
-        let findings: Vec<Finding> = wanted.exports.iter().map(|export| look_at(export, running)).collect();
+        let assemblies: Vec<Assembly<'_>> = wanted.exports.iter().map(Assembly::new).collect();
+        let probes = look(assemblies.iter().map(|assembly| assembly.spec.clone()).collect());
+        let findings: Vec<Finding> =
+            assemblies.iter().zip(probes).map(|(assembly, probe)| judge(assembly, probe, running)).collect();
         let moved = wanted
             .exports
             .iter()
@@ -116,10 +120,10 @@ impl Finding {
     }
 }
 
-fn look_at(export: &Export, running: &Catalog) -> Finding {
-    let assembly = Assembly::new(export);
-    let probe = store::probe(&assembly.spec)
-        .map_err(|error| format!("{}: {}", export.storage.path, error.cause))
+fn judge(assembly: &Assembly<'_>, probe: Result<Probe, String>, running: &Catalog) -> Finding {
+    let export = assembly.settings;
+    let probe = probe
+        .map_err(|why| format!("{}: {why}", export.storage.path))
         .and_then(|probe| assembly.is_wanted(&probe.identity).map(|()| probe));
     let running = running
         .find(export.name.as_bytes())

@@ -5,6 +5,7 @@ use crate::log::Level;
 use crate::report::Report;
 use crate::state::Shared;
 use control::Line;
+use session::Workers;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -20,13 +21,19 @@ pub fn run(shared: &Arc<Shared>, hanging: &Hanging) {
     }
 }
 
+/// Each disk is looked at by a worker: one that does not answer holds up nobody but its own next look.
 fn end_sessions_on_other_disks(shared: &Shared, report: &Report) {
     for entry in shared.catalog().entries() {
-        if let Some(why) = entry.medium.mismatch() {
-            for sitter in entry.medium.revoke(false) {
-                report.session_fenced(&sitter.peer, &entry.name, &why);
+        let Some(check) = entry.medium.begin_check() else { continue };
+        let (medium, report) = (entry.medium.clone(), report.clone());
+        let look = move || {
+            if let Some(why) = check.mismatch() {
+                for sitter in medium.revoke(false) {
+                    report.session_fenced(&sitter.peer, &medium.name, &why);
+                }
             }
-        }
+        };
+        shared.pool.submit(Arc::as_ptr(&entry.medium).addr(), Box::new(look));
     }
 }
 

@@ -1,0 +1,111 @@
+//! Looking at many paths without being held up by one: a disk or a file system that does not answer must not keep a
+//! reload from being carried out for all others.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::thread;
+use std::time::Duration;
+use store::{Probe, Spec};
+
+/// What a look may take. A disk that is well answers in microseconds.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// What is at each path, in order, or why it cannot be told.
+#[must_use]
+pub fn look(specs: Vec<Spec>) -> Vec<Result<Probe, String>> {
+    look_with(specs, PATIENCE, |spec| store::probe(spec).map_err(|error| error.cause.to_string()))
+}
+
+type Found = Result<Probe, String>;
+
+/// One thread walks along the paths. When it gets stuck, another one takes the next path.
+fn look_with(
+    specs: Vec<Spec>,
+    patience: Duration,
+    probe: impl Fn(&Spec) -> Found + Clone + Send + 'static,
+) -> Vec<Found> {
+    let specs: Arc<[Spec]> = specs.into();
+    let walker = Arc::new(AtomicUsize::new(0));
+    let (found, finds) = channel();
+    let mut all: Vec<Found> = Vec::with_capacity(specs.len());
+    walk(&specs, 0, &walker, &found, probe.clone());
+    while all.len() < specs.len() {
+        match finds.recv_timeout(patience) {
+            // One that was stuck and has come back tells of a path that was given up.
+            Ok((at, _)) if at != all.len() => {}
+            Ok((_, one)) => all.push(one),
+            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
+                all.push(Err(format!("it does not answer within {} s", patience.as_secs_f32())));
+                walk(&specs, all.len(), &walker, &found, probe.clone());
+            }
+        }
+    }
+    all
+}
+
+fn walk(
+    specs: &Arc<[Spec]>,
+    from: usize,
+    walker: &Arc<AtomicUsize>,
+    found: &Sender<(usize, Found)>,
+    probe: impl Fn(&Spec) -> Found + Send + 'static,
+) {
+    let me = walker.fetch_add(1, Ordering::SeqCst) + 1;
+    let (specs, walker, found) = (specs.clone(), walker.clone(), found.clone());
+    let started = thread::Builder::new().name("look".into()).spawn(move || {
+        for (at, spec) in specs.iter().enumerate().skip(from) {
+            let one = probe(spec);
+            if found.send((at, one)).is_err() || walker.load(Ordering::SeqCst) != me {
+                return;
+            }
+        }
+    });
+    // Without a thread nobody looks, and each path is told as not answering, one patience after the other.
+    drop(started);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::PathBuf;
+    use std::sync::Mutex;
+    use store::{Access, Identity, Kind};
+
+    fn specs(names: &[&str]) -> Vec<Spec> {
+        let spec = |name: &&str| Spec { path: PathBuf::from(name), filesize: None, write: Access::ReadOnly };
+        names.iter().map(spec).collect()
+    }
+
+    /// The name's length is what is found, so that each can be told from the others.
+    fn found(spec: &Spec) -> Found {
+        let size = spec.path.as_os_str().len() as u64;
+        Ok(Probe { identity: Identity::File { dev: 1, ino: 1 }, size, kind: Kind::File })
+    }
+
+    #[test]
+    fn a_path_that_does_not_answer_costs_itself_alone() {
+        let (release, stuck) = channel::<()>();
+        let stuck = Arc::new(Mutex::new(stuck));
+        let finds =
+            look_with(specs(&["a", "bb", "stuck", "cccc", "stuck", "ddddd"]), Duration::from_millis(100), {
+                move |spec: &Spec| {
+                    if spec.path.as_os_str() == "stuck" {
+                        let _ = stuck.lock().map(|stuck| stuck.recv());
+                    }
+                    found(spec)
+                }
+            });
+        let sizes: Vec<Option<u64>> =
+            finds.iter().map(|one| one.as_ref().ok().map(|probe| probe.size)).collect();
+        assert_eq!(sizes, [Some(1), Some(2), None, Some(4), None, Some(5)]);
+        assert!(finds[2].as_ref().expect_err("stuck").contains("does not answer"));
+        drop(release);
+    }
+
+    #[test]
+    fn nothing_to_look_at_is_no_reason_to_wait() {
+        assert_eq!(look(Vec::new()).len(), 0);
+        assert!(look(specs(&["/nonexistent/disk"]))[0].is_err());
+    }
+}

@@ -1,0 +1,82 @@
+//! Whether what is open is still the disk that was meant (P4): asked before the first write of each connection, and by the
+//! watch once a second.
+
+use super::Medium;
+use crate::assemble;
+use crate::log::Log;
+use session::{Export, Guard};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use store::{Access, Cause, FileStore, Store, StoreError};
+
+/// One check of a medium; over when it is dropped.
+pub struct Check(Arc<Medium>);
+
+impl Check {
+    /// What is at the path instead of the disk that was meant.
+    #[must_use]
+    pub fn mismatch(&self) -> Option<String> {
+        self.0.mismatch()
+    }
+}
+
+impl Drop for Check {
+    fn drop(&mut self) {
+        self.0.checking.store(false, Ordering::SeqCst);
+    }
+}
+
+impl Medium {
+    /// A check of the open stores, if there are any and no other check is under way.
+    #[must_use]
+    pub fn begin_check(self: &Arc<Self>) -> Option<Check> {
+        let in_use = self.lock().open.iter().any(|open| open.export.strong_count() > 0);
+        (in_use && !self.checking.swap(true, Ordering::SeqCst)).then(|| Check(self.clone()))
+    }
+
+    /// Looks whether each open store is still the disk that was meant (P4), and says what is there instead.
+    fn mismatch(&self) -> Option<String> {
+        let open: Vec<Arc<Export>> =
+            self.lock().open.iter().filter_map(|open| open.export.upgrade()).collect();
+        open.iter()
+            .filter(|export| !export.seats.gate.is_revoked())
+            .find_map(|export| export.guard.check().err())
+    }
+
+    /// What the path leads to now, against the disk that `store` was opened on.
+    fn check(&self, store: &FileStore) -> Result<(), String> {
+        match store.verify() {
+            Err(StoreError { cause: Cause::Moved(_), .. }) if self.follows() => {}
+            Err(error) => return Err(error.cause.to_string()),
+            Ok(()) => {}
+        }
+        let spec = assemble::spec(&self.storage, Access::ReadOnly);
+        match store::probe(&spec) {
+            Ok(probe) if self.is_other_disk(store.identity(), &probe.identity) => {
+                Err(self.other_disk(store.identity(), &probe.identity))
+            }
+            // A link that is gone for a moment is no other disk; whether the disk itself is gone, `verify` has told.
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The eye of the server on one opened store.
+pub struct DiskGuard {
+    /// What it is a store of.
+    pub medium: Arc<Medium>,
+    /// What is looked through.
+    pub store: Arc<FileStore>,
+    /// Where failures are told.
+    pub log: Log,
+}
+
+impl Guard for DiskGuard {
+    fn check(&self) -> Result<(), String> {
+        self.medium.check(&self.store)
+    }
+
+    fn store_failed(&self, error: &StoreError) {
+        self.log.error(format!("export {}: {}: {error}", self.medium.name, self.medium.storage.path));
+    }
+}
