@@ -74,7 +74,14 @@ impl Change<'_> {
             let medium = match (step, before) {
                 (Step::Keep(_) | Step::Retune(_), Some(before)) => {
                     tally.changed += self.adjust(settings, before, finding);
-                    before.medium.clone()
+                    match &blocked {
+                        // It was served until now: an exclusive disk has no second writer, not even an old session.
+                        Some(why) if before.blocked.is_none() => {
+                            old.push((before.medium.clone(), why.clone()));
+                            self.new_medium(settings)
+                        }
+                        _ => before.medium.clone(),
+                    }
                 }
                 (_, before) => {
                     self.replace(settings, before.map(|entry| &**entry), finding, &mut old, &mut tally)
@@ -91,6 +98,11 @@ impl Change<'_> {
             entries.push(entry(settings, medium, blocked));
         }
         (entries, old, tally)
+    }
+
+    /// Nobody may enter it before the fence of this reload is finished.
+    fn new_medium(&self, settings: &Export) -> Arc<Medium> {
+        Medium::new(settings, Some(Offline::UnderWay), self.report.log().clone())
     }
 
     /// Same storage: other settings, or another size. Returns 1 for a change.
@@ -129,8 +141,7 @@ impl Change<'_> {
         old: &mut Vec<(Arc<Medium>, String)>,
         tally: &mut Tally,
     ) -> Arc<Medium> {
-        let log = self.report.log().clone();
-        let medium = Medium::new(settings, Some(Offline::UnderWay), log);
+        let medium = self.new_medium(settings);
         let size = finding.probe.as_ref().ok().map(|probe| probe.size);
         let Some(before) = before else {
             tally.added += 1;

@@ -11,7 +11,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::{Duration, Instant};
 use testkit::setup::free_port;
 use testkit::spec::{FLAG_READ_ONLY, REP_ERR_POLICY};
@@ -74,6 +74,26 @@ impl Drop for Place {
             let _ = kill_process(pid, Signal::TERM);
             wait_until("it ends", || !is_alive(pid));
         }
+    }
+}
+
+/// A server in the foreground, ended with the test that started it.
+struct Running(Child);
+
+impl Running {
+    fn pid(&self) -> Pid {
+        Pid::from_child(&self.0)
+    }
+
+    fn wait(&mut self) -> ExitStatus {
+        self.0.wait().expect("it ends")
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
     }
 }
 
@@ -200,18 +220,18 @@ fn a_disk_can_be_served_without_a_configuration() {
     let (disk, port) = (dir.join("disk.img"), free_port().to_string());
     fs::write(&disk, [7; 8192]).expect("a disk");
     let listen = format!("127.0.0.1@{port}");
-    let mut server = program()
+    let _server = program()
         .args(["-n", "-C", "/nonexistent", "-p", dir.join("pid").to_str().expect("UTF-8"), "-r", &listen])
         .args([disk.as_os_str(), "4k".as_ref()])
         .stderr(Stdio::null())
         .spawn()
+        .map(Running)
         .expect("it runs");
     let port = port.parse().expect("a number");
     wait_until("it serves", || Client::connect_tcp(port).is_ok());
     let mut client = Client::connect_tcp(port).expect("connected");
     assert_eq!(client.go("").expect("the empty name").size, 4096);
     assert_eq!(client.write(0, &[1]), Err(1), "read-only");
-    server.kill().and_then(|()| server.wait()).expect("ended");
 }
 
 #[test]
@@ -222,14 +242,14 @@ fn in_the_foreground_only_n_writes_a_pid_file() {
             .args([flag, "-C", &place.path("config"), "-p", &place.path("pid")])
             .stderr(Stdio::null())
             .spawn()
+            .map(Running)
             .expect("it runs");
         wait_until("it serves", || Client::connect_tcp(place.port).is_ok());
         assert_eq!(place.pid().is_some(), writes, "{flag}");
         assert!(place.client().go("disk").is_ok());
         assert!(place.client().go("disk").is_ok(), "{flag} serves on after its first client");
-        let pid = Pid::from_child(&server);
-        kill_process(pid, Signal::TERM).expect("it runs");
-        assert!(server.wait().expect("it ends").success());
+        kill_process(server.pid(), Signal::TERM).expect("it runs");
+        assert!(server.wait().success());
     }
 }
 
@@ -297,13 +317,14 @@ fn with_port_zero_standard_input_is_the_client() {
         .args(["-C", &place.path("config")])
         .stdin(Stdio::from(OwnedFd::from(theirs)))
         .spawn()
+        .map(Running)
         .expect("it runs");
     let mut client = Client::from_unix(ours).expect("a client");
     client.greet().expect("a greeting");
     client.go("disk").expect("served");
     assert_eq!(client.read(0, 2), Ok(vec![5, 5]));
     client.disc().expect("left");
-    assert!(server.wait().expect("it ends").success());
+    assert!(server.wait().success());
 }
 
 /// Under systemd each line carries its level; anywhere else it does not.
@@ -318,11 +339,11 @@ fn lines_have_a_level_in_front_when_the_journal_reads_them() {
         if journal {
             command.env("JOURNAL_STREAM", format!("{}:{}", about.dev(), about.ino()));
         }
-        let mut server = command.spawn().expect("it runs");
+        let mut server = command.spawn().map(Running).expect("it runs");
         drop(command);
         wait_until("it serves", || Client::connect_tcp(place.port).is_ok());
-        kill_process(Pid::from_child(&server), Signal::TERM).expect("it runs");
-        server.wait().expect("it ends");
+        kill_process(server.pid(), Signal::TERM).expect("it runs");
+        server.wait();
         let mut said = String::new();
         reader.read_to_string(&mut said).expect("UTF-8");
         let levels = said.lines().all(|line| line.starts_with('<') && line.as_bytes()[2] == b'>');

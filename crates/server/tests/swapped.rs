@@ -182,9 +182,12 @@ fn an_exclusive_disk_has_one_writable_export() {
             .iter()
             .any(|line| line.contains("z-first") && line.contains("a-second") && line.contains("both write"))
     );
+    let mut writers = ["z-first", "a-second"].map(|name| server.open(name));
     server.write_export("a-second", &link, "exclusive = true");
     let reloaded = server.reload();
-    assert_eq!(reloaded.closing.kept, 1, "{:?}", reloaded.closing);
+    assert_eq!((reloaded.closing.kept, reloaded.closing.fenced), (1, 1), "{:?}", reloaded.closing);
+    let still: Vec<bool> = writers.iter_mut().map(|writer| writer.write(0, &[5; BLOCK]).is_ok()).collect();
+    assert_eq!(still.iter().filter(|ok| **ok).count(), 1, "one writer is left: {still:?}");
     assert!(
         reloaded
             .events
