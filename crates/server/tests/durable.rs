@@ -84,6 +84,12 @@ fn sigterm_finishes_what_was_taken_and_cleans_up() {
     assert!(began.elapsed() < Duration::from_secs(5));
     assert!(client.is_closed());
     assert_eq!(fs::read(&disk).expect("the disk")[..4096], [7; 4096]);
+    // Its session came to its own end, with the flush that belongs to it, before the process did.
+    let lines = server.lines();
+    let ended =
+        lines.iter().position(|line| line.starts_with("fenced peer=") && line.contains("written=4096"));
+    let stopped = lines.iter().position(|line| line == "stopped");
+    assert!(ended.is_some() && ended < stopped, "{lines:?}");
     assert!(!server.pid_path().exists() && !server.socket().exists());
     drop(idle);
     server.restart();

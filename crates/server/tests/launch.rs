@@ -334,15 +334,14 @@ fn with_port_zero_standard_input_is_the_client() {
 /// Under systemd each line carries its level; anywhere else it does not.
 #[test]
 fn lines_have_a_level_in_front_when_the_journal_reads_them() {
-    for journal in [true, false] {
+    for (journal, stream) in [(true, None), (false, Some("1:1")), (false, Some(""))] {
         let place = Place::new("");
         let (mut reader, writer) = std::io::pipe().expect("a pipe");
         let about = fs::metadata(format!("/proc/self/fd/{}", writer.as_raw_fd())).expect("it is ours");
         let mut command = program();
-        command.args(["-d", "-C", &place.path("config")]).stderr(writer).env_remove("JOURNAL_STREAM");
-        if journal {
-            command.env("JOURNAL_STREAM", format!("{}:{}", about.dev(), about.ino()));
-        }
+        let ours = format!("{}:{}", about.dev(), about.ino());
+        command.args(["-d", "-C", &place.path("config")]).stderr(writer);
+        command.env("JOURNAL_STREAM", stream.unwrap_or(&ours));
         let mut server = command.spawn().map(Running).expect("it runs");
         drop(command);
         wait_until("it serves", || Client::connect_tcp(place.port).is_ok());
