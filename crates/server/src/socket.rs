@@ -2,6 +2,7 @@
 
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::fs::sendfile;
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, Shutdown, recv, send, shutdown};
 use session::{Channel, Interest, Ready};
@@ -51,6 +52,27 @@ impl Channel for Socket {
 
     fn try_send(&self, bytes: &[u8]) -> io::Result<usize> {
         Ok(send(&self.fd, bytes, SendFlags::NOSIGNAL | SendFlags::DONTWAIT)?)
+    }
+
+    fn send_file(&self, head: &[u8], file: BorrowedFd<'_>, offset: u64, len: usize) -> io::Result<usize> {
+        let mut at = 0;
+        while at < head.len() {
+            match send(&self.fd, &head[at..], SendFlags::NOSIGNAL | SendFlags::MORE) {
+                Ok(count) => at += count,
+                Err(Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        let (mut from, mut left) = (offset, len);
+        while left > 0 {
+            match sendfile(&self.fd, file, Some(&mut from), left) {
+                Ok(0) | Err(Errno::INVAL | Errno::NOSYS | Errno::IO) => break,
+                Ok(count) => left -= count,
+                Err(Errno::INTR | Errno::AGAIN) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(len - left)
     }
 
     fn wait(&self, interest: Interest, deadline: Option<Instant>) -> io::Result<Ready> {

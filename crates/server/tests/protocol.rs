@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 use testkit::spec::*;
-use testkit::{Client, ServerProcess, skip_or_fail, tool};
+use testkit::{Client, ServerProcess, pattern, skip_or_fail, tool};
 
 const SIZE: u64 = 1 << 20;
 
@@ -254,6 +254,45 @@ fn a_full_queue_of_requests_is_answered_one_by_one() {
         let answer = client.recv_answer().expect("an answer");
         assert_eq!(answer.data, vec![(answer.cookie - 2000) as u8; 512]);
     }
+}
+
+/// Large reads leave without being copied, small ones in batches, and what is not at hand by way of a worker: the bytes and
+/// their order are the same, whichever it is, on both kinds of socket.
+#[test]
+fn reads_of_every_size_are_exact_whichever_way_they_are_sent() {
+    let setup = server().unix();
+    let path = setup.dir().join("noise.img");
+    let noise: Vec<u8> = (0..1_u64 << 19).flat_map(|word| pattern::mix(word).to_le_bytes()).collect();
+    fs::write(&path, &noise).expect("a disk");
+    let server = setup.export("disk", &path, "").start();
+    let ranges =
+        [(0, 1), (3, 32_767), (5, 32_768), (4095, 32_769), (100_001, 300_003), (1, 1 << 20), (9, 3 << 20)];
+    for (unix, chunks) in [(false, false), (false, true), (true, false), (true, true)] {
+        let mut client =
+            if unix { Client::connect_unix(&server.socket()) } else { Client::connect_tcp(server.port()) }
+                .expect("connected");
+        if chunks {
+            client.structured().expect("granted");
+        }
+        client.go("disk").expect("granted");
+        let mut asked = Vec::new();
+        for round in 0..40_u64 {
+            let (offset, len) = ranges[(round as usize * 3) % ranges.len()];
+            client.send_request(0, CMD_READ, 900 + round, offset, len, &[]).expect("sent");
+            asked.push((offset as usize, len as usize));
+        }
+        for _ in 0..40 {
+            let answer = client.recv_answer().expect("an answer");
+            let (offset, len) = asked[(answer.cookie - 900) as usize];
+            assert!(answer.data == noise[offset..offset + len], "{len} bytes at {offset}");
+        }
+        client.disc().expect("left");
+    }
+    // A file that became smaller under the session: an error, in step, and never other bytes.
+    let mut client = server.open("disk");
+    fs::OpenOptions::new().write(true).open(&path).and_then(|file| file.set_len(1 << 20)).expect("cut");
+    assert_eq!(client.read((1 << 20) - 100, 1 << 20), Err(EIO));
+    assert!(client.read(0, 1 << 20).expect("what is left") == noise[..1 << 20]);
 }
 
 #[test]

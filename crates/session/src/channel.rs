@@ -1,6 +1,7 @@
 //! What a session needs from its connection. Server has one over sockets; tests have theirs.
 
 use std::io;
+use std::os::fd::BorrowedFd;
 use std::time::Instant;
 
 /// A two-way stream of bytes that several threads may use at once: the session's own thread receives and waits, and any
@@ -17,6 +18,13 @@ pub trait Channel: Send + Sync {
     /// # Errors
     /// [`io::ErrorKind::WouldBlock`] when there is none.
     fn try_send(&self, bytes: &[u8]) -> io::Result<usize>;
+
+    /// Sends `head`, and behind it bytes of a file without copying them, waiting for room. How many bytes of the file
+    /// have left: fewer than `len` where the file ends, or cannot be sent from; the caller then sends the rest.
+    ///
+    /// # Errors
+    /// Nothing more can be sent, and nobody knows how much of it has left.
+    fn send_file(&self, head: &[u8], file: BorrowedFd<'_>, offset: u64, len: usize) -> io::Result<usize>;
 
     /// Waits until there is something to receive, room to send (when asked for), a [`Channel::wake`], or the deadline.
     fn wait(&self, interest: Interest, deadline: Option<Instant>) -> io::Result<Ready>;

@@ -14,6 +14,7 @@
 pub mod admit;
 mod buffer;
 mod channel;
+mod direct;
 mod ending;
 mod execute;
 mod export;

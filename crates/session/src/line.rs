@@ -150,27 +150,44 @@ impl Line {
         if batch.is_empty() {
             return;
         }
+        if !self.claim() {
+            self.queue_batch(batch);
+            return;
+        }
+        let mut sent = 0;
+        let result =
+            send_rest(self.channel(), batch.as_slice(), &mut sent, &|channel, bytes| channel.send(bytes));
+        batch.clear();
+        self.release(result.is_err());
+    }
+
+    /// Behind what others are sending, or have left to be sent.
+    fn queue_batch(&self, batch: &mut Buffer) {
         let mut outbox = self.lock();
         if outbox.broken {
             batch.clear();
             return;
         }
-        if outbox.sending || !outbox.queue.is_empty() {
-            let held = batch.len();
-            self.held.fetch_add(held, Ordering::SeqCst);
-            outbox.queue.push_back(Piece { buffer: std::mem::take(batch), sent: 0, held });
-            drop(outbox);
-            *batch = self.spare(0);
-            self.pump();
-            return;
+        let held = batch.len();
+        self.held.fetch_add(held, Ordering::SeqCst);
+        outbox.queue.push_back(Piece { buffer: std::mem::take(batch), sent: 0, held });
+        drop(outbox);
+        *batch = self.spare(0);
+        self.pump();
+    }
+
+    /// The right to send, if nobody has it and nothing waits. The holder must [`Line::release`] it.
+    pub(crate) fn claim(&self) -> bool {
+        let mut outbox = self.lock();
+        if outbox.broken || outbox.sending || !outbox.queue.is_empty() {
+            return false;
         }
         outbox.sending = true;
-        drop(outbox);
-        let mut sent = 0;
-        let result =
-            send_rest(self.channel(), batch.as_slice(), &mut sent, &|channel, bytes| channel.send(bytes));
-        batch.clear();
-        if result.is_err() {
+        true
+    }
+
+    pub(crate) fn release(&self, failed: bool) {
+        if failed {
             self.break_off();
         }
         self.lock().sending = false;

@@ -124,7 +124,7 @@ impl Transmission<'_> {
             Ok(kind) => {
                 if !self.enter() {
                     self.refuse(cookie, &Refusal::Fenced);
-                } else if !self.at_hand(kind, cookie) {
+                } else if !self.at_hand(kind, cookie)? {
                     self.submit(kind, cookie);
                 }
                 Ok(())
@@ -140,17 +140,23 @@ impl Transmission<'_> {
     }
 
     /// Does a read inline if it does not block.
-    fn at_hand(&mut self, kind: Kind, cookie: Cookie) -> bool {
-        let Kind::Read { len, .. } = kind else { return false };
-        if len as usize > self.limits.piece_len || !self.may_overtake() {
-            return false;
+    fn at_hand(&mut self, kind: Kind, cookie: Cookie) -> Result<bool, Ending> {
+        let Kind::Read { offset, len, whole } = kind else { return Ok(false) };
+        if !self.may_overtake() {
+            return Ok(false);
+        }
+        if self.send_directly(offset, len, whole, cookie)? {
+            return Ok(true);
+        }
+        if len as usize > self.limits.piece_len {
+            return Ok(false);
         }
         match perform(&self.export, kind, cookie, self.style, Patience::None, &mut self.out) {
-            None => return false,
+            None => return Ok(false),
             Some(Ok(())) => self.tally.read += u64::from(len),
             Some(Err(error)) => self.failed(&error),
         }
-        true
+        Ok(true)
     }
 
     pub(crate) fn may_overtake(&self) -> bool {

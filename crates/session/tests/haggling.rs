@@ -8,6 +8,7 @@ use session::{
     OptionRefusal, Permits, Ready, Sitter, Workers,
 };
 use std::io;
+use std::os::fd::BorrowedFd;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 use store::{Store, StoreError};
@@ -94,6 +95,9 @@ impl Channel for NoChannel {
         unreachable!("haggling does no I/O")
     }
     fn try_send(&self, _: &[u8]) -> io::Result<usize> {
+        unreachable!("haggling does no I/O")
+    }
+    fn send_file(&self, _: &[u8], _: BorrowedFd<'_>, _: u64, _: usize) -> io::Result<usize> {
         unreachable!("haggling does no I/O")
     }
     fn wait(&self, _: Interest, _: Option<Instant>) -> io::Result<Ready> {
