@@ -5,6 +5,7 @@ mod common;
 
 use common::{BLOCK, server};
 use std::fs;
+use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -133,6 +134,30 @@ fn a_name_that_is_claimed_twice_stays_where_it_is() {
     server.remove_conf("a.conf");
     assert_eq!(server.reload().expect_complete().closing.changed, 1);
     assert_eq!(first_byte(&server, "a"), 2);
+}
+
+/// A writer that takes its time, and a signal in the middle: what is read is what it had written in the end.
+#[test]
+fn a_file_is_read_once_it_has_been_left_alone() {
+    let (server, one, two) = two();
+    for (round, target) in [&two, &one, &two].into_iter().enumerate() {
+        let text = testkit::setup::export("a", target, "readonly = true");
+        let (head, rest) = text.split_at(text.len() - 7);
+        let mark = server.log().mark();
+        let mut file = fs::File::create(server.conf("a.conf")).expect("truncated");
+        server.hup();
+        for part in [head, rest] {
+            thread::sleep(std::time::Duration::from_millis(15));
+            file.write_all(part.as_bytes()).expect("written");
+        }
+        drop(file);
+        server.closing_from(mark).expect_complete();
+        assert_eq!(first_byte(&server, "a"), if target == &two { 2 } else { 1 }, "round {round}");
+    }
+    assert!(
+        !server.lines().iter().any(|line| line.contains("export kept")),
+        "half a file was believed to be broken"
+    );
 }
 
 /// The appliance truncates and writes in place, and signals at any moment. Whatever a reload sees, an export is served

@@ -72,13 +72,15 @@ fn a_link_that_flips_under_a_session_ends_it() {
     let link = setup.dir().join("vdb");
     point(&link, devices[0].path());
     let server = setup.export("disk", &link, "").start();
-    let mut writer = server.open("disk");
     let mut reader = server.open("disk");
     assert_eq!(reader.read(0, 1), Ok(vec![1]));
     point(&link, devices[1].path());
+    assert!(reader.is_closed(), "nobody writes, and it is noticed all the same");
+    point(&link, devices[0].path());
+    let mut writer = server.open("disk");
+    point(&link, devices[1].path());
     let refused = writer.write(0, &[9; BLOCK]).expect_err("before the first write of a connection");
     assert!(refused == ESHUTDOWN || refused == CLOSED, "error {refused}");
-    assert!(reader.is_closed(), "once a second");
     assert!(server.connect().go("disk").is_err(), "and nobody new");
     for (file, fill) in [(&one, 1), (&two, 2)] {
         assert!(fs::read(file).expect("an image").iter().all(|&byte| byte == fill));
@@ -198,6 +200,10 @@ fn an_exclusive_disk_has_one_writable_export() {
     assert_eq!(served, 1);
     server.write_export("a-second", &link, "readonly = true");
     server.reload().expect_complete();
+    // A newcomer that wants the disk for itself gives way to the one being served.
+    server.write_export("b-third", &link, "exclusive = true");
+    assert_eq!(server.reload().closing.kept, 1);
+    assert!(server.connect().go("b-third").is_err() && server.connect().go("z-first").is_ok());
 }
 
 /// The disk grows: the same disk, another size. Sessions keep the old one, new ones see the new one.
