@@ -4,9 +4,11 @@
 
 use server::{Pool, Socket};
 use session::{
-    Ending, Entered, Export, ExportName, Guard, Host, Limits, Note, Offer, OptionRefusal, Permits, Seats,
-    Sitter, Workers,
+    Channel, Ending, Entered, Export, ExportName, Guard, Host, Interest, Limits, Note, Offer, OptionRefusal,
+    Permits, Ready, Seats, Sitter, Workers,
 };
+use std::io;
+use std::os::fd::BorrowedFd;
 use std::os::unix::net::UnixStream;
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex};
@@ -14,7 +16,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 use store::{Capabilities, Cause, Durability, Extent, Geometry, Store, StoreError, Verb, ZeroHow};
 use testkit::spec::*;
-use testkit::{CLOSED, Client, Fault, FaultStore, MemoryStore};
+use testkit::{CLOSED, Client, Fault, FaultStore, MemoryStore, TempDir, pattern};
 
 const SIZE: usize = 1 << 20;
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -53,10 +55,18 @@ impl Desk {
 
     /// A client in transmission, and how its session will end.
     fn open(&self, structured: bool) -> (Client, Receiver<Ending>) {
+        self.open_over(structured, |socket| Arc::new(socket))
+    }
+
+    fn open_over(
+        &self,
+        structured: bool,
+        channel_over: fn(Socket) -> Arc<dyn Channel>,
+    ) -> (Client, Receiver<Ending>) {
         let (ours, theirs) = UnixStream::pair().expect("a socket pair");
         let (desk, (ended, ending)) = (self.clone(), channel());
         thread::spawn(move || {
-            let sitter = Sitter::new("test".into(), Arc::new(Socket::new(theirs.into())));
+            let sitter = Sitter::new("test".into(), channel_over(Socket::new(theirs.into())));
             let end = session::serve(&desk, &sitter, Instant::now(), || ());
             sitter.channel.close();
             let _ = ended.send(end);
@@ -303,6 +313,51 @@ fn a_panic_in_the_store_is_an_error_and_leaves_the_seats_right() {
     assert_eq!(client.read(0, 4), Ok(vec![0; 4]), "and so do the others");
     drop(client);
     assert!(desk.export.seats.wait_empty(Instant::now() + PATIENCE));
+}
+
+/// A file system that stops sending from a file in the middle of it: the rest is copied.
+#[test]
+fn what_cannot_be_sent_from_the_file_is_copied() {
+    let dir = TempDir::new("faults");
+    let path = dir.join("disk.img");
+    let bytes: Vec<u8> = (0..1_u64 << 18).flat_map(|word| pattern::mix(word).to_le_bytes()).collect();
+    std::fs::write(&path, &bytes).expect("a disk");
+    let spec = store::Spec { path, filesize: None, write: store::Access::ReadOnly };
+    let desk = Desk::new(Arc::new(store::open(&spec, Arc::default()).expect("it opens")));
+    let (mut client, _ending) = desk.open_over(true, |socket| Arc::new(HalfWay(socket)));
+    for (offset, len) in [(0, 1 << 20), (12_345, 1 << 20), (1, 40_000)] {
+        assert!(client.read(offset, len).expect("read") == bytes[offset as usize..][..len as usize]);
+    }
+}
+
+/// Sends half of what it shall send from a file.
+struct HalfWay(Socket);
+
+impl Channel for HalfWay {
+    fn receive(&self, into: &mut [u8]) -> io::Result<usize> {
+        self.0.receive(into)
+    }
+    fn send(&self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.send(bytes)
+    }
+    fn try_send(&self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.try_send(bytes)
+    }
+    fn send_file(&self, head: &[u8], file: BorrowedFd<'_>, offset: u64, len: usize) -> io::Result<usize> {
+        self.0.send_file(head, file, offset, len / 2)
+    }
+    fn wait(&self, interest: Interest, deadline: Option<Instant>) -> io::Result<Ready> {
+        self.0.wait(interest, deadline)
+    }
+    fn wake(&self) {
+        self.0.wake();
+    }
+    fn close_input(&self) {
+        self.0.close_input();
+    }
+    fn close(&self) {
+        self.0.close();
+    }
 }
 
 struct Panicking(MemoryStore);
