@@ -11,6 +11,10 @@ use crate::report::Report;
 use config::{Config, Export, OnChange, Plan, Step};
 use control::Line;
 use std::sync::{Arc, PoisonError};
+use std::time::{Duration, Instant};
+
+/// How long a reload that takes away the right to write waits for writes that are being done.
+const SETTLE: Duration = Duration::from_secs(1);
 
 /// What applying a configuration did.
 #[derive(Default)]
@@ -117,8 +121,9 @@ impl Change<'_> {
             self.say(Level::Notice, origin(line, settings).with("reason", "settings"));
         }
         before.medium.set_follow(settings);
+        before.medium.set_read_only(settings.readonly);
         if settings.readonly && !before.settings.readonly {
-            before.medium.make_read_only();
+            before.medium.wait_settled(Instant::now() + SETTLE);
         }
         if let Some((old, new)) = finding.resized() {
             changed = 1;
@@ -141,7 +146,13 @@ impl Change<'_> {
         old: &mut Vec<(Arc<Medium>, String)>,
         tally: &mut Tally,
     ) -> Arc<Medium> {
-        let medium = self.new_medium(settings);
+        let moved = self.prepared.moved.contains(&settings.name);
+        let medium = match (before, &finding.found) {
+            (Some(before), Some(found)) if moved => {
+                before.medium.successor(settings, found, Offline::UnderWay)
+            }
+            _ => self.new_medium(settings),
+        };
         let size = finding.probe.as_ref().ok().map(|probe| probe.size);
         let Some(before) = before else {
             tally.added += 1;
@@ -151,14 +162,10 @@ impl Change<'_> {
             return medium;
         };
         tally.changed += 1;
-        let moved = self.prepared.moved.contains(&settings.name);
-        if let (true, Ok(probe)) = (moved, &finding.probe) {
-            before.medium.hand_on(&medium, probe);
-        }
         let reason = if moved { "another disk is at the path" } else { "the export leads to another store" };
         let identity = |probe: &store::Probe| probe.identity.to_string();
         let (was, is) = if moved {
-            let is = finding.probe.as_ref().ok().map(identity).unwrap_or_default();
+            let is = finding.found.as_ref().map(identity).unwrap_or_default();
             (before.medium.seen().as_ref().map(identity).unwrap_or_default(), is)
         } else {
             (path(before).to_owned(), settings.storage.path.clone())

@@ -67,6 +67,13 @@ impl Sessions {
         Err(format!("Access denied by server configuration: all {} sessions are taken", self.sessions_max))
     }
 
+    /// Waits until the last session has said its last line; not for long.
+    pub fn wait_gone(&self, deadline: Instant) {
+        while self.running.load(Ordering::Relaxed) > 0 && Instant::now() < deadline {
+            thread::sleep(Duration::from_millis(1));
+        }
+    }
+
     /// Ends the oldest handshake. `false`: there is none.
     pub fn evict_oldest(&self) -> bool {
         let mut handshakes = self.lock();

@@ -26,6 +26,9 @@ impl Waits {
     pub const STOP: Self = Self { grace: Duration::from_millis(700), patience: Duration::from_secs(4) };
 }
 
+/// What the last sessions get to be logged, once nothing of them is left at any disk.
+const LAST_LINES: Duration = Duration::from_millis(200);
+
 /// Fenced media that have not closed, shared with the watch: their successors stay offline (P2).
 pub type Hanging = Arc<Mutex<Vec<Arc<Medium>>>>;
 /// Media of removed or replaced exports whose sessions go on (`on_change = keep`).
@@ -84,6 +87,7 @@ pub fn stop(shared: &Shared, retired: &Retired) {
     for one in fence(old, &report, Waits::STOP).iter().filter(|one| !one.hanging.is_empty()) {
         one.say_what_hangs(&report);
     }
+    shared.sessions.wait_gone(Instant::now() + LAST_LINES);
 }
 
 impl Fenced {
@@ -101,7 +105,7 @@ impl Fenced {
 fn hanging(medium: &Medium) -> Vec<String> {
     let sessions = medium.sitters();
     if sessions.is_empty() {
-        return vec!["opening the store".into()];
+        return vec!["it is being opened, or looked at".into()];
     }
     sessions
         .iter()

@@ -93,7 +93,7 @@ impl Log {
                 // A closed standard error is no reason to stop serving.
                 let _ = std::io::stderr().lock().write_all(line.as_bytes());
             }
-            Sink::Syslog(syslog) => syslog.send(level as u8, &text),
+            Sink::Syslog(syslog) => syslog.send(level as u8, &text, text.starts_with("MIGRATEKIT: ")),
             #[cfg(test)]
             Sink::Function(function) => function(level, &text),
         }

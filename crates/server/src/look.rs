@@ -1,15 +1,21 @@
 //! Looking at many paths without being held up by one: a disk or a file system that does not answer must not keep a
 //! reload from being carried out for all others.
 
-use std::sync::Arc;
+use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 use store::{Probe, Spec};
 
 /// What a look may take. A disk that is well answers in microseconds.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// After one that did not answer: many disks behind one dead path must not add up to minutes.
+const LESS_PATIENCE: Duration = Duration::from_millis(100);
+/// Paths at which a thread of an earlier look is still stuck: nobody else is sent there.
+static STUCK: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
 
 /// What is at each path, in order, or why it cannot be told.
 #[must_use]
@@ -29,14 +35,16 @@ fn look_with(
     let walker = Arc::new(AtomicUsize::new(0));
     let (found, finds) = channel();
     let mut all: Vec<Found> = Vec::with_capacity(specs.len());
+    let mut wait = patience;
     walk(&specs, 0, &walker, &found, probe.clone());
     while all.len() < specs.len() {
-        match finds.recv_timeout(patience) {
+        match finds.recv_timeout(wait) {
             // One that was stuck and has come back tells of a path that was given up.
             Ok((at, _)) if at != all.len() => {}
             Ok((_, one)) => all.push(one),
             Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
-                all.push(Err(format!("it does not answer within {} s", patience.as_secs_f32())));
+                all.push(Err(format!("it does not answer within {} s", wait.as_secs_f32())));
+                wait = patience.min(LESS_PATIENCE);
                 walk(&specs, all.len(), &walker, &found, probe.clone());
             }
         }
@@ -55,7 +63,13 @@ fn walk(
     let (specs, walker, found) = (specs.clone(), walker.clone(), found.clone());
     let started = thread::Builder::new().name("look".into()).spawn(move || {
         for (at, spec) in specs.iter().enumerate().skip(from) {
-            let one = probe(spec);
+            let one = if stuck().insert(spec.path.clone()) {
+                let one = probe(spec);
+                stuck().remove(&spec.path);
+                one
+            } else {
+                Err("it has not answered to an earlier look yet".into())
+            };
             if found.send((at, one)).is_err() || walker.load(Ordering::SeqCst) != me {
                 return;
             }
@@ -65,11 +79,13 @@ fn walk(
     drop(started);
 }
 
+fn stuck() -> MutexGuard<'static, BTreeSet<PathBuf>> {
+    STUCK.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::path::PathBuf;
-    use std::sync::Mutex;
     use store::{Access, Identity, Kind};
 
     fn specs(names: &[&str]) -> Vec<Spec> {
@@ -100,6 +116,7 @@ mod tests {
             finds.iter().map(|one| one.as_ref().ok().map(|probe| probe.size)).collect();
         assert_eq!(sizes, [Some(1), Some(2), None, Some(4), None, Some(5)]);
         assert!(finds[2].as_ref().expect_err("stuck").contains("does not answer"));
+        assert!(finds[4].as_ref().expect_err("stuck").contains("earlier look"), "nobody else is sent there");
         drop(release);
     }
 

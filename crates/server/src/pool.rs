@@ -10,8 +10,11 @@ use std::time::Duration;
 
 type Job = Box<dyn FnOnce() + Send>;
 
-/// Threads of the pool, at most, however many exports there are.
-pub const WORKERS_MAX: usize = 64;
+/// Threads of the pool, at most, however many exports there are. More than a hundred disks have to hang before the
+/// others wait.
+pub const WORKERS_MAX: usize = 512;
+/// The share of an export that has no limit of its own.
+pub const SHARE_MAX: usize = 64;
 /// A worker needs little: its buffers are on the heap.
 const STACK: usize = 256 << 10;
 /// A worker without work goes away after this.

@@ -12,6 +12,8 @@ use store::{Identity, Probe, same_medium};
 
 /// What one wanted export's path leads to at this moment.
 pub struct Finding {
+    /// What is there, also if it may not be served.
+    pub found: Option<Probe>,
     /// What is there, or why it cannot be served.
     pub probe: Result<Probe, String>,
     /// The medium of the running export of that name, if its storage is the same.
@@ -106,7 +108,8 @@ fn place(identity: &Identity) -> Option<Place> {
 
 impl Finding {
     fn moved(&self) -> bool {
-        let (Ok(probe), Some(medium)) = (&self.probe, &self.running) else { return false };
+        // Also where it is not the disk that is wanted: sessions on it have to go.
+        let (Some(probe), Some(medium)) = (&self.found, &self.running) else { return false };
         medium.seen().is_some_and(|seen| !seen.identity.same_disk(&probe.identity))
     }
 
@@ -122,6 +125,7 @@ impl Finding {
 
 fn judge(assembly: &Assembly<'_>, probe: Result<Probe, String>, running: &Catalog) -> Finding {
     let export = assembly.settings;
+    let found = probe.as_ref().ok().cloned();
     let probe = probe
         .map_err(|why| format!("{}: {why}", export.storage.path))
         .and_then(|probe| assembly.is_wanted(&probe.identity).map(|()| probe));
@@ -129,7 +133,7 @@ fn judge(assembly: &Assembly<'_>, probe: Result<Probe, String>, running: &Catalo
         .find(export.name.as_bytes())
         .filter(|entry| entry.settings.storage == export.storage)
         .map(|entry| entry.medium.clone());
-    Finding { probe, running }
+    Finding { found, probe, running }
 }
 
 /// Whether two media lead to one disk, as far as both were seen.

@@ -7,6 +7,7 @@ use crate::commit::{Change, Tally};
 use crate::fence::{Hanging, Retired, Waits, fence, let_in};
 use crate::log::Level;
 use crate::medium::Medium;
+use crate::pool::SHARE_MAX;
 use crate::prepare::Prepared;
 use crate::report::Report;
 use crate::sources::Files;
@@ -214,7 +215,7 @@ fn describe(line: Line, problem: &Problem) -> Line {
         .with("reason", problem.sentence())
 }
 
-/// `max_threads`: operations of one export at a time; -1 is as many as there are workers.
+/// `max_threads`: operations of one export at a time; -1 is a large share, and still not all there are.
 fn share(max_threads: i32) -> usize {
-    usize::try_from(max_threads).unwrap_or(crate::pool::WORKERS_MAX)
+    usize::try_from(max_threads).unwrap_or(SHARE_MAX).min(SHARE_MAX)
 }

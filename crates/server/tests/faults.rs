@@ -37,6 +37,8 @@ impl Guard for Witness {
         Ok(())
     }
 
+    fn wrong_disk(&self, _: &str, _: &[Arc<Sitter>]) {}
+
     fn store_failed(&self, error: &StoreError) {
         self.0.lock().expect("no test panics in here").push(error.to_string());
     }

@@ -148,6 +148,51 @@ fn settings_change_without_cutting_anyone_off() {
     server.open("disk").write(0, &[3; BLOCK]).expect("writable again for new sessions");
 }
 
+/// The right to write is gone for everybody once the reload is acknowledged, also for those who were coming in while it was
+/// under way.
+#[test]
+fn a_disk_that_became_read_only_is_written_by_nobody() {
+    let setup = server();
+    let disk = setup.dir().join("disk.img");
+    fs::write(&disk, [0; BLOCK]).expect("a disk");
+    let server = setup.start();
+    server.write_export("disk", &disk, "");
+    server.reload().expect_complete();
+    let (locked, stop) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+    let writers: Vec<_> = (0..4)
+        .map(|_| {
+            let (locked, stop, port) = (locked.clone(), stop.clone(), server.port());
+            thread::spawn(move || {
+                let mut written = 0;
+                while !stop.load(Ordering::SeqCst) {
+                    let mut client = testkit::Client::connect_tcp(port).expect("connected");
+                    client.go("disk").expect("served");
+                    for _ in 0..5 {
+                        let acknowledged = locked.load(Ordering::SeqCst);
+                        let ok = client.write(0, &[1; BLOCK]).is_ok();
+                        assert!(!(acknowledged && ok), "written after the reload was acknowledged");
+                        written += usize::from(ok);
+                    }
+                }
+                written
+            })
+        })
+        .collect();
+    for _ in 0..30 {
+        server.write_export("disk", &disk, "readonly = true");
+        server.reload().expect_complete();
+        locked.store(true, Ordering::SeqCst);
+        thread::sleep(std::time::Duration::from_millis(10));
+        locked.store(false, Ordering::SeqCst);
+        server.write_export("disk", &disk, "");
+        server.reload().expect_complete();
+    }
+    stop.store(true, Ordering::SeqCst);
+    for writer in writers {
+        assert!(writer.join().expect("nothing was written too late") > 0);
+    }
+}
+
 /// What cannot change without a restart is named (P9).
 #[test]
 fn what_needs_a_restart_is_said_and_not_applied() {

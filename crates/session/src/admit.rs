@@ -72,7 +72,11 @@ pub fn admit(request: &Request, offer: &Offer, terms: Terms) -> Result<Operation
     let kind = match command {
         Command::READ => {
             inside(Refusal::OutOfRange)?;
-            Kind::Read { offset, len: length, whole: flags.contains(CommandFlags::DF) }
+            let whole = flags.contains(CommandFlags::DF);
+            if whole && length > offer.payload_len_max {
+                return Err(Refusal::TooLargeForOneChunk);
+            }
+            Kind::Read { offset, len: length, whole }
         }
         Command::WRITE => {
             may_change()?;
@@ -256,6 +260,17 @@ mod tests {
         assert_eq!(df, Err(Refusal::BadFlags));
         assert_eq!(status, Err(Refusal::NoContext));
         assert_eq!(judge(Command::BLOCK_STATUS, NONE, 0, 0), Err(Refusal::NoContext));
+    }
+
+    /// Spec, "NBD_CMD_FLAG_DF": one chunk, or EOVERFLOW.
+    #[test]
+    fn a_read_in_one_chunk_has_a_largest_size() {
+        let mut offer = offer(false);
+        offer.payload_len_max = 65_536;
+        for (len, answer) in [(65_536, None), (65_537, Some(Refusal::TooLargeForOneChunk))] {
+            assert_eq!(judge_at(&offer, Command::READ, CommandFlags::DF, 0, len).err(), answer);
+            assert!(judge_at(&offer, Command::READ, NONE, 0, len).is_ok());
+        }
     }
 
     #[test]

@@ -6,7 +6,7 @@ use crate::buffer::Buffer;
 use crate::export::Export;
 use crate::haggling::ALLOCATION_ID;
 use crate::refusal::Refusal;
-use store::{Durability, Extent, Store, StoreError};
+use store::{Cause, Durability, Extent, Store, StoreError, Verb, ZeroHow};
 use wire::{Cookie, Descriptor, ErrorNumber, SimpleReply};
 
 /// How replies of one session look.
@@ -20,6 +20,8 @@ pub(crate) struct Style {
 const HOLE_LOOKUP_MIN: u32 = 64 << 10;
 /// A READ with more extents than this is cheaper as plain data.
 const HOLE_EXTENTS_MAX: usize = 32;
+/// Zeros made between two looks at the gate.
+const ZERO_PIECE: u64 = 64 << 20;
 /// Status bits of `base:allocation`.
 const STATUS_HOLE: u32 = 1;
 const STATUS_ZERO: u32 = 2;
@@ -93,13 +95,35 @@ pub(crate) fn perform(
                 });
             })
         }
-        Kind::Zero { offset, len, how, durability } => store.zero(offset, len, how, durability),
+        Kind::Zero { offset, len, how, durability } => zero(export, offset, len, how, durability),
         Kind::Trim { offset, len, durability } => store.trim(offset, len, durability),
         Kind::Cache { offset, len } => store.cache(offset, len),
         Kind::Flush => store.flush(),
         Kind::Write { .. } | Kind::Disconnect => unreachable!("handled by the session's thread"),
     };
     finish(result, start, cookie, style, out)
+}
+
+/// In pieces, with a look at the gate between them: where zeros have to be written four gigabytes take long, and a fence
+/// must not wait for all of them.
+fn zero(
+    export: &Export,
+    offset: u64,
+    len: u64,
+    how: ZeroHow,
+    durability: Durability,
+) -> Result<(), StoreError> {
+    let (mut at, mut left) = (offset, len);
+    while left > ZERO_PIECE {
+        export.store.zero(at, ZERO_PIECE, how, Durability::Cached)?;
+        at += ZERO_PIECE;
+        left -= ZERO_PIECE;
+        if export.seats.gate.is_revoked() {
+            let cause = Cause::Other("the export was removed or moved to another disk meanwhile".into());
+            return Err(StoreError { verb: Verb::Zero, offset: at, len: left, cause });
+        }
+    }
+    export.store.zero(at, left, how, durability)
 }
 
 /// Carries out a WRITE whose payload has arrived, and appends the reply.

@@ -19,6 +19,9 @@ pub trait Guard: Send + Sync {
     /// A sentence that says what is there instead. The session answers ESHUTDOWN and ends.
     fn check(&self) -> Result<(), String>;
 
+    /// Told that a session was stopped before its first write, why, and who had to go with it.
+    fn wrong_disk(&self, why: &str, gone: &[Arc<Sitter>]);
+
     /// Told of everything that the medium fails to do.
     fn store_failed(&self, error: &StoreError);
 }

@@ -6,9 +6,9 @@
 use crate::buffer::Buffer;
 use crate::channel::Channel;
 use crate::export::{Sitter, uptime_ms};
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::io;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 pub(crate) struct Line {
@@ -16,8 +16,12 @@ pub(crate) struct Line {
     outbox: Mutex<Outbox>,
     /// Operations that a worker has or will have.
     outstanding: AtomicUsize,
+    /// Operations with a worker, and replies that have not left yet.
+    pending: AtomicUsize,
     /// Bytes of payloads and replies held for this connection.
     held: AtomicUsize,
+    /// When each operation that a worker has began, for a fence that must say how old the oldest is.
+    began: Mutex<BTreeSet<(u64, u64)>>,
     /// The session's thread is in (or about to enter) `wait`, and wants to know of progress.
     waiting: AtomicBool,
     spare: Mutex<Vec<Buffer>>,
@@ -40,6 +44,9 @@ struct Piece {
     held: usize,
 }
 
+/// One operation of a worker: when it began, and a number, since several may begin in one millisecond.
+pub(crate) struct Began(u64, u64);
+
 /// Buffers kept for the next operations of a connection.
 const SPARE_MAX: usize = 4;
 /// A larger buffer goes back to the system: what one huge read needed must not stay with an idle connection.
@@ -51,6 +58,8 @@ impl Line {
             sitter,
             outbox: Mutex::default(),
             outstanding: AtomicUsize::new(0),
+            pending: AtomicUsize::new(0),
+            began: Mutex::default(),
             held: AtomicUsize::new(0),
             waiting: AtomicBool::new(false),
             spare: Mutex::default(),
@@ -64,6 +73,10 @@ impl Line {
 
     pub(crate) fn outstanding(&self) -> usize {
         self.outstanding.load(Ordering::SeqCst)
+    }
+
+    pub(crate) fn pending(&self) -> usize {
+        self.pending.load(Ordering::SeqCst)
     }
 
     pub(crate) fn held(&self) -> usize {
@@ -91,29 +104,53 @@ impl Line {
     }
 
     /// Counts an operation that goes to a worker.
-    pub(crate) fn begin(&self, held: usize) {
+    pub(crate) fn begin(&self, held: usize) -> Began {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let began = Began(uptime_ms(), NEXT.fetch_add(1, Ordering::Relaxed));
+        let mut all = self.began.lock().unwrap_or_else(PoisonError::into_inner);
+        all.insert((began.0, began.1));
         self.outstanding.fetch_add(1, Ordering::SeqCst);
+        self.pending.fetch_add(1, Ordering::SeqCst);
         self.held.fetch_add(held, Ordering::SeqCst);
+        self.show_oldest(&all);
+        began
     }
 
     /// The worker's last act for an operation: nothing of the export may be held any more.
-    pub(crate) fn complete(&self, reply: Buffer, held: usize) {
+    pub(crate) fn complete(&self, began: Began, reply: Buffer, held: usize) {
         self.enqueue(reply, held);
-        let left = self.outstanding.fetch_sub(1, Ordering::SeqCst) - 1;
-        self.sitter.busy_since_ms.store(if left == 0 { 0 } else { uptime_ms() }, Ordering::Relaxed);
+        let mut all = self.began.lock().unwrap_or_else(PoisonError::into_inner);
+        all.remove(&(began.0, began.1));
+        self.outstanding.fetch_sub(1, Ordering::SeqCst);
+        self.show_oldest(&all);
+        drop(all);
         let stuck = self.pump();
         if stuck || self.waiting.load(Ordering::SeqCst) {
             self.channel().wake();
         }
     }
 
+    fn show_oldest(&self, began: &BTreeSet<(u64, u64)>) {
+        let oldest = began.first().map_or(0, |(at, _)| *at);
+        self.sitter.busy_since_ms.store(oldest, Ordering::Relaxed);
+    }
+
     fn enqueue(&self, buffer: Buffer, held: usize) {
         let mut outbox = self.lock();
         if outbox.broken {
-            self.held.fetch_sub(held, Ordering::SeqCst);
-        } else {
-            outbox.queue.push_back(Piece { buffer, sent: 0, held });
+            self.let_go(held);
+            return;
         }
+        // What is held is memory, not bytes of a reply: a short one has a long buffer.
+        let memory = buffer.capacity().max(held);
+        self.held.fetch_add(memory - held, Ordering::SeqCst);
+        outbox.queue.push_back(Piece { buffer, sent: 0, held: memory });
+    }
+
+    /// A reply has left, or never will.
+    fn let_go(&self, held: usize) {
+        self.held.fetch_sub(held, Ordering::SeqCst);
+        self.pending.fetch_sub(1, Ordering::SeqCst);
     }
 
     /// Sends what there is room for. `true`: something is left and nobody sends it.
@@ -134,7 +171,7 @@ impl Line {
                 outbox.sending = false;
                 return true;
             }
-            self.held.fetch_sub(piece.held, Ordering::SeqCst);
+            self.let_go(piece.held);
             self.recycle(piece.buffer);
             if result.is_err() {
                 self.break_off();
@@ -168,8 +205,9 @@ impl Line {
             batch.clear();
             return;
         }
-        let held = batch.len();
+        let held = batch.capacity();
         self.held.fetch_add(held, Ordering::SeqCst);
+        self.pending.fetch_add(1, Ordering::SeqCst);
         outbox.queue.push_back(Piece { buffer: std::mem::take(batch), sent: 0, held });
         drop(outbox);
         *batch = self.spare(0);
@@ -200,7 +238,7 @@ impl Line {
         let mut outbox = self.lock();
         outbox.broken = true;
         for piece in outbox.queue.drain(..) {
-            self.held.fetch_sub(piece.held, Ordering::SeqCst);
+            self.let_go(piece.held);
         }
         drop(outbox);
         self.channel().close();

@@ -32,11 +32,7 @@ impl Transmission<'_> {
         }
         self.line.recycle(piece);
         if outcome.is_ok() && durability == Durability::Durable {
-            outcome = if self.enter() {
-                self.export.store.flush().map_err(Refusal::from)
-            } else {
-                Err(Refusal::Fenced)
-            };
+            outcome = self.enter_to_change().and_then(|()| self.export.store.flush().map_err(Refusal::from));
         }
         self.tally.written += len as u64;
         match outcome {
@@ -57,9 +53,7 @@ impl Transmission<'_> {
     }
 
     fn write_piece(&mut self, offset: u64, piece: &[u8]) -> Result<(), Refusal> {
-        if !self.enter() {
-            return Err(Refusal::Fenced);
-        }
+        self.enter_to_change()?;
         let began = Instant::now();
         let result = self.export.store.write_at(piece, offset, Durability::Cached);
         self.export.note_pace(began.elapsed(), piece.len());

@@ -60,6 +60,8 @@ pub enum Refusal {
     UnknownCommand,
     /// A flag that is unknown, or does not belong to the command.
     BadFlags,
+    /// A READ that must come in one chunk, and is larger than one can be here (DF).
+    TooLargeForOneChunk,
     /// BLOCK_STATUS without a negotiated context, or of length 0.
     NoContext,
     /// The export was removed or repointed (P2), or its disk is another one (P4).
@@ -83,6 +85,7 @@ impl Refusal {
         match self {
             Self::OutOfRange | Self::UnknownCommand | Self::BadFlags | Self::NoContext => ErrorNumber::EINVAL,
             Self::PastEnd => ErrorNumber::ENOSPC,
+            Self::TooLargeForOneChunk => ErrorNumber::EOVERFLOW,
             Self::ReadOnly => ErrorNumber::EPERM,
             Self::Fenced => ErrorNumber::ESHUTDOWN,
             Self::Internal => ErrorNumber::EIO,
@@ -107,6 +110,7 @@ impl fmt::Display for Refusal {
             Self::ReadOnly => f.write_str("the export is read-only"),
             Self::UnknownCommand => f.write_str("unknown command"),
             Self::BadFlags => f.write_str("a flag is unknown or does not belong to the command"),
+            Self::TooLargeForOneChunk => f.write_str("too large for one chunk; ask without NBD_CMD_FLAG_DF"),
             Self::NoContext => f.write_str("no metadata context was negotiated, or the length is 0"),
             Self::Fenced => f.write_str("the export was removed or moved to another disk"),
             Self::Store(error) => error.fmt(f),
@@ -148,6 +152,7 @@ mod tests {
             (Refusal::ReadOnly, 1),
             (Refusal::UnknownCommand, 22),
             (Refusal::BadFlags, 22),
+            (Refusal::TooLargeForOneChunk, 75),
             (Refusal::NoContext, 22),
             (Refusal::Fenced, 108),
             (Refusal::Internal, 5),

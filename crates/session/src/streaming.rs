@@ -3,6 +3,7 @@
 use crate::buffer::Buffer;
 use crate::channel::Interest;
 use crate::ending::Ending;
+use crate::export::uptime_ms;
 use crate::transmission::Transmission;
 use std::io;
 use std::sync::atomic::Ordering;
@@ -79,7 +80,7 @@ impl Transmission<'_> {
         let fits = |this: &Self| {
             let held = this.line.held();
             let bytes = held == 0 || held.saturating_add(cost) <= this.limits.in_flight_bytes_max;
-            bytes && this.line.outstanding() < this.limits.in_flight_requests_max
+            bytes && this.line.pending() < this.limits.in_flight_requests_max
         };
         if fits(self) {
             return Ok(());
@@ -158,10 +159,14 @@ impl Transmission<'_> {
                 std::thread::sleep(Duration::from_millis(1));
             }
         }
-        if self.line.unflushed.swap(false, Ordering::SeqCst)
-            && let Err(error) = self.export.store.flush()
-        {
-            self.export.guard.store_failed(&error);
+        if self.line.unflushed.swap(false, Ordering::SeqCst) {
+            let sitter = &self.line.sitter;
+            sitter.busy_since_ms.store(uptime_ms(), Ordering::Relaxed);
+            if let Err(error) = self.export.store.flush() {
+                sitter.counters.errors.fetch_add(1, Ordering::Relaxed);
+                self.export.guard.store_failed(&error);
+            }
+            sitter.busy_since_ms.store(0, Ordering::Relaxed);
         }
         match (self.wrong_disk.take(), ending) {
             (Some(why), Ending::Fenced | Ending::HungUp) => Ending::WrongDisk(why),

@@ -175,7 +175,7 @@ impl Transmission<'_> {
             return;
         }
         let style = self.style;
-        self.hand_over(cookie, held, move |export, line| {
+        self.hand_over(cookie, held, changes, move |export, line| {
             let mut reply = line.spare(held);
             let flushes = kind == Kind::Flush && line.unflushed.swap(false, Ordering::SeqCst);
             let result = perform(export, kind, cookie, style, Patience::Any, &mut reply);
@@ -192,32 +192,33 @@ impl Transmission<'_> {
         &mut self,
         cookie: Cookie,
         held: usize,
+        changes: bool,
         work: impl FnOnce(&Export, &Line) -> (Buffer, Option<StoreError>) + Send + 'static,
     ) {
         if !self.line.sitter.turnstile.enter(&self.export.seats.gate) {
             self.refuse(cookie, &Refusal::Fenced);
             return;
         }
-        if self.line.outstanding() == 0 {
-            self.line.sitter.busy_since_ms.store(uptime_ms(), Ordering::Relaxed);
-        }
-        self.line.begin(held);
+        let began = self.line.begin(held);
         let (line, export, style) = (self.line.clone(), self.export.clone(), self.style);
         let share = Arc::as_ptr(&export.seats).addr();
         self.workers.submit(
             share,
             Box::new(move || {
-                let (reply, failed) = if export.seats.gate.is_revoked() {
+                let refused = |refusal| {
                     let mut reply = line.spare(0);
-                    style.refused(cookie, &Refusal::Fenced, &mut reply);
+                    style.refused(cookie, &refusal, &mut reply);
                     (reply, None)
+                };
+                // Looked at again: it may have waited for its turn for long.
+                let (reply, failed) = if export.seats.gate.is_revoked() {
+                    refused(Refusal::Fenced)
+                } else if changes && export.read_only_now.load(Ordering::SeqCst) {
+                    refused(Refusal::ReadOnly)
                 } else {
                     // A panic in here must leave the turnstile and the counts right, and the client answered.
-                    catch_unwind(AssertUnwindSafe(|| work(&export, &line))).unwrap_or_else(|_| {
-                        let mut reply = line.spare(0);
-                        style.refused(cookie, &Refusal::Internal, &mut reply);
-                        (reply, None)
-                    })
+                    let worked = catch_unwind(AssertUnwindSafe(|| work(&export, &line)));
+                    worked.unwrap_or_else(|_| refused(Refusal::Internal))
                 };
                 if let Some(error) = failed {
                     line.sitter.counters.errors.fetch_add(1, Ordering::Relaxed);
@@ -225,7 +226,7 @@ impl Transmission<'_> {
                 }
                 line.sitter.turnstile.leave();
                 drop(export);
-                line.complete(reply, held);
+                line.complete(began, reply, held);
             }),
         );
     }
@@ -250,6 +251,18 @@ impl Transmission<'_> {
             self.line.sitter.busy_since_ms.store(uptime_ms(), Ordering::Relaxed);
         }
         self.inside
+    }
+
+    /// Counts in for a change. Whether changes are still allowed is looked at after that, as the gate is, so that once a
+    /// reload has seen nobody inside no change follows.
+    pub(crate) fn enter_to_change(&mut self) -> Result<(), Refusal> {
+        if !self.enter() {
+            return Err(Refusal::Fenced);
+        }
+        if self.export.read_only_now.load(Ordering::SeqCst) {
+            return Err(Refusal::ReadOnly);
+        }
+        Ok(())
     }
 
     pub(crate) fn leave(&mut self) {

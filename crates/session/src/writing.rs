@@ -29,19 +29,20 @@ impl Transmission<'_> {
         let inline =
             durability == Durability::Cached && self.export.writes_are_quick() && self.may_overtake();
         if inline && self.input.held().len() >= len {
-            if self.enter() {
-                let result = self.timed_write(offset, None, len, cookie);
-                self.wrote(result);
-            } else {
-                self.refuse(cookie, &Refusal::Fenced);
+            match self.enter_to_change() {
+                Ok(()) => {
+                    let result = self.timed_write(offset, None, len, cookie);
+                    self.wrote(result);
+                }
+                Err(refusal) => self.refuse(cookie, &refusal),
             }
             self.input.consume(len);
             return Ok(());
         }
         let mut payload = self.line.spare(len);
         self.receive_payload(&mut payload, len)?;
-        if !self.enter() {
-            self.refuse(cookie, &Refusal::Fenced);
+        if let Err(refusal) = self.enter_to_change() {
+            self.refuse(cookie, &refusal);
         } else if inline {
             let result = self.timed_write(offset, Some(payload.as_slice()), len, cookie);
             self.wrote(result);
@@ -78,7 +79,7 @@ impl Transmission<'_> {
 
     fn submit_write(&mut self, cookie: Cookie, offset: u64, payload: Buffer, durability: Durability) {
         let style = self.style;
-        self.hand_over(cookie, payload.len(), move |export, line| {
+        self.hand_over(cookie, payload.capacity(), true, move |export, line| {
             let mut reply = line.spare(0);
             let began = Instant::now();
             let result =
@@ -106,7 +107,8 @@ impl Transmission<'_> {
                 true
             }
             Err(why) => {
-                self.export.seats.revoke();
+                let gone = self.export.seats.revoke();
+                self.export.guard.wrong_disk(&why, &gone);
                 self.wrong_disk = Some(why);
                 self.refuse(cookie, &Refusal::Fenced);
                 false

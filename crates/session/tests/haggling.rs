@@ -82,6 +82,8 @@ impl Guard for Trusting {
         Ok(())
     }
 
+    fn wrong_disk(&self, _: &str, _: &[Arc<Sitter>]) {}
+
     fn store_failed(&self, _: &StoreError) {}
 }
 

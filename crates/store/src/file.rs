@@ -321,6 +321,10 @@ impl Store for FileStore {
         }
         let failed = |errno| self.error(Verb::Map, offset, len, errno);
         let end = offset + len;
+        // Behind the end of a file everything looks like a hole: it is not zeros, it is lost.
+        if fstat(&self.fd).map_err(failed)?.st_size < i64::try_from(end).unwrap_or(i64::MAX) {
+            return Err(self.short(Verb::Map, offset, len));
+        }
         let mut extents = Vec::new();
         let mut at = offset;
         while at < end && extents.len() < extents_max.max(1) {

@@ -131,9 +131,10 @@ fn both(a: &Option<String>, b: &Option<String>) -> Option<bool> {
     Some(a.as_ref()? == b.as_ref()?)
 }
 
-/// Whether two sets of lower devices are the same disks, in whatever order their numbers put them.
+/// Whether two sets of lower devices are the same disks, in whatever order their numbers put them. A disk may be there
+/// more than once: one path of several to it can be lost and come back.
 pub(crate) fn same_disks(a: &[DeviceIdentity], b: &[DeviceIdentity]) -> bool {
-    a.len() == b.len()
+    a.is_empty() == b.is_empty()
         && a.iter().all(|x| b.iter().any(|y| x.same_disk(y)))
         && b.iter().all(|y| a.iter().any(|x| x.same_disk(y)))
 }
@@ -213,4 +214,23 @@ impl fmt::Display for Word<'_> {
 
 pub(crate) fn split(dev: u64) -> (u32, u32) {
     (rustix::fs::major(dev), rustix::fs::minor(dev))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn disk(number: u32, wwid: &str) -> DeviceIdentity {
+        DeviceIdentity { rdev: (8, number), wwid: Some(wwid.into()), ..DeviceIdentity::default() }
+    }
+
+    /// A path to a disk that is lost, or comes back, is no other disk; a disk that is another one, or is missing, is.
+    #[test]
+    fn a_disk_with_one_path_less_is_the_same_disk() {
+        let both = [disk(0, "a"), disk(16, "a")];
+        assert!(same_disks(&both, &both[..1]) && same_disks(&both[1..], &both));
+        let two = [disk(0, "a"), disk(16, "b")];
+        assert!(!same_disks(&two, &two[..1]) && !same_disks(&both, &two) && !same_disks(&two, &[]));
+        assert!(same_disks(&two, &[disk(32, "b"), disk(48, "a")]));
+    }
 }

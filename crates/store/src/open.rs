@@ -6,7 +6,9 @@ use crate::identity::Identity;
 use crate::sysfs::Sysfs;
 use crate::{Cause, DeviceIdentity, Poison, StoreError, Verb, sys};
 use rustix::fd::OwnedFd;
-use rustix::fs::{FileType, Mode, OFlags, Stat, fstat, ftruncate, major, minor, open as open_path, stat};
+use rustix::fs::{
+    FileType, Mode, OFlags, Stat, fstat, ftruncate, lstat, major, minor, open as open_path, stat,
+};
 use rustix::io::Errno;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -43,6 +45,14 @@ pub struct Probe {
     pub kind: Kind,
 }
 
+impl Probe {
+    /// Nothing is there yet; opening makes a file.
+    #[must_use]
+    pub fn to_be_created(&self) -> bool {
+        matches!(self.identity, Identity::File { ino: 0, .. })
+    }
+}
+
 /// Sorts of things that can be served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -61,7 +71,9 @@ pub enum Kind {
 pub fn probe(spec: &Spec) -> Result<Probe, StoreError> {
     let found = match stat(&spec.path) {
         Ok(found) => found,
-        Err(Errno::NOENT) if creates(spec) => return Ok(to_be_created(spec)),
+        Err(Errno::NOENT) if creates(spec) && lstat(&spec.path).err() == Some(Errno::NOENT) => {
+            return Ok(to_be_created(spec));
+        }
         Err(errno) => return Err(failed(cause(errno, Medium::Path))),
     };
     // A device's size and sequence number are told by the device alone, so it is opened for a moment; of a file the
@@ -103,8 +115,16 @@ fn open_as_wanted(spec: &Spec) -> Result<(OwnedFd, bool), StoreError> {
     if spec.write == Access::ReadOnly {
         return Ok((open_for_reading(spec)?, false));
     }
-    let create = if creates(spec) { OFlags::CREATE } else { OFlags::empty() };
-    match open_path(&spec.path, FLAGS | OFlags::RDWR | create, Mode::RUSR | Mode::WUSR) {
+    let mut opened = open_path(&spec.path, FLAGS | OFlags::RDWR, Mode::empty());
+    if opened.as_ref().err() == Some(&Errno::NOENT) && creates(spec) {
+        // Exclusively: a link that leads nowhere stands for a device that is away, and not for a file to be made there.
+        let make = FLAGS | OFlags::RDWR | OFlags::CREATE | OFlags::EXCL;
+        opened = match open_path(&spec.path, make, Mode::RUSR | Mode::WUSR) {
+            Err(Errno::EXIST) => open_path(&spec.path, FLAGS | OFlags::RDWR, Mode::empty()),
+            opened => opened,
+        };
+    }
+    match opened {
         Ok(fd) => Ok((fd, true)),
         Err(Errno::ACCESS | Errno::PERM | Errno::ROFS) => Ok((open_for_reading(spec)?, false)),
         Err(errno) => Err(failed(cause(errno, Medium::Path))),
@@ -116,8 +136,10 @@ fn open_for_reading(spec: &Spec) -> Result<OwnedFd, StoreError> {
         .map_err(|errno| failed(cause(errno, Medium::Path)))
 }
 
+/// Never among the devices: what is missing there is away, and a file in its place would be memory, and in the way of the
+/// device when it returns.
 fn creates(spec: &Spec) -> bool {
-    spec.write == Access::ReadWrite && spec.filesize.is_some()
+    spec.write == Access::ReadWrite && spec.filesize.is_some() && !spec.path.starts_with("/dev")
 }
 
 fn to_be_created(spec: &Spec) -> Probe {

@@ -60,6 +60,21 @@ fn a_missing_file_is_made_by_opening_it_and_not_by_looking() {
     );
 }
 
+/// A device that is away must not be replaced by a file, in `/dev` or by way of a link that leads there.
+#[test]
+fn nothing_is_made_where_a_device_is_missing() {
+    let dir = TempDir::new("store");
+    let device = Path::new("/dev/nbd-test-no-such-device");
+    let (link, nowhere) = (dir.join("link"), dir.join("nowhere"));
+    symlink(&nowhere, &link).expect("a link");
+    for path in [device, &link] {
+        let wanted = spec(path, Some(1 << 20), Access::ReadWrite);
+        assert!(matches!(store::probe(&wanted).expect_err("away").cause, Cause::Io(2)), "{}", path.display());
+        assert!(matches!(cause(open(path, Some(1 << 20))), Cause::Io(2)), "{}", path.display());
+    }
+    assert!(!device.exists() && !nowhere.exists());
+}
+
 /// What is no disk is refused by name, at once: a FIFO must not hang the server.
 #[test]
 fn what_is_no_disk_is_refused_at_once() {
@@ -110,6 +125,8 @@ fn a_file_that_shrank_is_lost_behind_its_end() {
         let lost = store.read_at(&mut bytes[..len], offset).expect_err("lost");
         assert!(matches!(lost.cause, Cause::Lost(_)), "{lost}");
         assert_eq!(store.try_read(&mut bytes[..len], offset), Ok(false), "and not at hand");
+        let lost = store.map(offset, len as u64, 10).expect_err("and no hole");
+        assert!(matches!(lost.cause, Cause::Lost(_)), "{lost}");
     }
 }
 

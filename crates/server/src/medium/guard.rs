@@ -4,7 +4,8 @@
 use super::Medium;
 use crate::assemble;
 use crate::log::Log;
-use session::{Export, Guard};
+use crate::report::Report;
+use session::{Export, Guard, Sitter};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use store::{Access, Cause, FileStore, Store, StoreError};
@@ -36,6 +37,8 @@ impl Medium {
 
     /// Looks whether each open store is still the disk that was meant (P4), and says what is there instead.
     fn mismatch(&self) -> Option<String> {
+        // The fence waits for this look as it does for an opening: it may hold the last reference to a store.
+        let _held = self.hold()?;
         let open: Vec<Arc<Export>> =
             self.lock().open.iter().filter_map(|open| open.export.upgrade()).collect();
         open.iter()
@@ -46,7 +49,9 @@ impl Medium {
     /// What the path leads to now, against the disk that `store` was opened on.
     fn check(&self, store: &FileStore) -> Result<(), String> {
         match store.verify() {
-            Err(StoreError { cause: Cause::Moved(_), .. }) if self.follows() => {}
+            // Following is for disks that nobody named.
+            Err(StoreError { cause: Cause::Moved(_), .. })
+                if self.follows() && self.storage.identity.is_none() => {}
             Err(error) => return Err(error.cause.to_string()),
             Ok(()) => {}
         }
@@ -74,6 +79,13 @@ pub struct DiskGuard {
 impl Guard for DiskGuard {
     fn check(&self) -> Result<(), String> {
         self.medium.check(&self.store)
+    }
+
+    fn wrong_disk(&self, why: &str, gone: &[Arc<Sitter>]) {
+        let report = Report::new(self.log.clone());
+        for sitter in gone {
+            report.session_fenced(&sitter.peer, &self.medium.name, why);
+        }
     }
 
     fn store_failed(&self, error: &StoreError) {
