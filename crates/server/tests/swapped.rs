@@ -114,6 +114,31 @@ fn an_identity_is_demanded_at_any_time() {
     }
 }
 
+/// A session on the disk that was meant does not follow its path to one that was not, and a reload ends it.
+#[test]
+fn a_reload_ends_sessions_whose_path_leads_to_an_unwanted_disk() {
+    let setup = server();
+    let (one, two) = (image(setup.dir(), "one.img", 1), image(setup.dir(), "two.img", 2));
+    let Some(devices) = loops("a_reload_ends_sessions_whose_path", &[&one, &two]) else { return };
+    let link = setup.dir().join("vdb");
+    point(&link, devices[0].path());
+    let diskseq = devices[0].diskseq().expect("a kernel that counts disks");
+    let more = format!("identity = diskseq:{diskseq}\ndevice_changes = follow");
+    let server = setup.export("disk", &link, &more).start();
+    let mut client = server.open("disk");
+    client.write(0, &[3; BLOCK]).expect("on the disk that is wanted");
+    point(&link, devices[1].path());
+    let reloaded = server.reload();
+    assert_eq!(reloaded.closing.fenced, 1, "{:?}", reloaded.closing);
+    assert!(reloaded.about("export unavailable", "disk").is_some());
+    assert!(client.is_closed() && server.connect().go("disk").is_err());
+    assert!(!server.open_paths().iter().any(|path| path == devices[0].path()), "its old disk is free");
+    assert!(fs::read(&two).expect("the other disk").iter().all(|&byte| byte == 2));
+    point(&link, devices[0].path());
+    server.reload().expect_complete();
+    server.open("disk").write(0, &[4; BLOCK]).expect("served again");
+}
+
 /// Regular files follow: one replaced by rename is the new file for new connections, and at the next reload for all. Who
 /// is on the new file already is not disturbed by that.
 #[test]
