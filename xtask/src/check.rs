@@ -1,7 +1,7 @@
 //! `check`: what must be right before each commit.
 
 use crate::run::{Failed, Run, all, tool};
-use crate::tests;
+use crate::{fuzz, tests};
 
 /// Format, lints, quick tests, documentation, licences, tidy.
 pub fn check(_: &[String]) -> Result<(), Failed> {
@@ -14,6 +14,7 @@ pub fn check(_: &[String]) -> Result<(), Failed> {
             .env("RUSTDOCFLAGS", "-D warnings")
             .go("documentation"),
         licences(),
+        fuzz::builds(),
         Run::cargo(["test", "--quiet", "-p", "xtask", "--test", "tidy"]).go("tidy"),
     ])
 }
