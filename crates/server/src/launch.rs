@@ -13,10 +13,10 @@ use crate::log::Log;
 use crate::pidfile::PidFile;
 use crate::privileges;
 use crate::reconcile::Reconciler;
-use crate::sources::Files;
+use crate::sources::{Files, MainOnly};
 use crate::state::Shared;
 use crate::watch;
-use config::{Export, Loaded};
+use config::{Export, Loaded, Sources};
 use session::{Ending, Limits, Sitter};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::iterator::Signals;
@@ -56,12 +56,16 @@ fn run(invocation: &Invocation) -> Result<(), Exit> {
         }
     }
     let start = Start::new(invocation)?;
-    let loaded = start.load()?;
+    if invocation.foreground.is_none() && !background {
+        // The main file says whether this is inetd; the rest is for the server to read.
+        let main = start.load(&MainOnly(&start.files))?;
+        if start.port(&main) != "0" {
+            return daemon::launch();
+        }
+    }
+    let loaded = start.load(&start.files)?;
     if start.port(&loaded) == "0" {
         return start.serve_standard_input(loaded);
-    }
-    if invocation.foreground.is_none() && !background {
-        return daemon::launch();
     }
     start.serve(loaded, background)
 }
@@ -86,8 +90,8 @@ impl<'a> Start<'a> {
         config::Options { command_line_export: self.command_line.is_some() }
     }
 
-    fn load(&self) -> Result<Loaded, Exit> {
-        let refused = match config::load(&self.main, &self.files, None, self.options()) {
+    fn load(&self, sources: &dyn Sources) -> Result<Loaded, Exit> {
+        let refused = match config::load(&self.main, sources, None, self.options()) {
             Ok(loaded) => return Ok(loaded),
             Err(refused) => refused,
         };

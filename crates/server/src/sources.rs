@@ -42,17 +42,32 @@ impl config::Sources for Files {
     fn list(&self, dir: &Path) -> Result<Vec<PathBuf>, SourceError> {
         let mut paths = Vec::new();
         for entry in fs::read_dir(self.base.join(dir)).map_err(|error| failure(&error))? {
-            let path = entry.map_err(|error| failure(&error))?.path();
+            let entry = entry.map_err(|error| failure(&error))?;
+            let path = entry.path();
             let named = path.file_name().is_some_and(|name| name.as_encoded_bytes().ends_with(b".conf"));
             // A symbolic link is followed, which the original does on some file systems only (C-061). One that leads
             // nowhere, and a file that vanishes meanwhile, are left to `read`.
-            let folder = fs::metadata(&path).is_ok_and(|what| !what.is_file());
+            let plain = entry.file_type().is_ok_and(|kind| kind.is_file());
+            let folder = !plain && fs::metadata(&path).is_ok_and(|what| !what.is_file());
             if named && !folder {
                 paths.push(path);
             }
         }
         paths.sort();
         Ok(paths)
+    }
+}
+
+/// The main file without its snippets.
+pub struct MainOnly<'a>(pub &'a Files);
+
+impl config::Sources for MainOnly<'_> {
+    fn read(&self, path: &Path) -> Result<Vec<u8>, SourceError> {
+        self.0.read(path)
+    }
+
+    fn list(&self, _: &Path) -> Result<Vec<PathBuf>, SourceError> {
+        Ok(Vec::new())
     }
 }
 
