@@ -6,6 +6,8 @@ use std::path::Path;
 /// A program, the Debian package that has it, and what is not tested without it.
 const NEEDED: &[(&str, &str, &str)] = &[
     ("losetup", "mount", "disks that come and go (loop devices)"),
+    ("mkfs.ext4", "e2fsprogs", "requests that hang (a frozen file system)"),
+    ("fsfreeze", "util-linux", "requests that hang (a frozen file system)"),
     ("nbdcopy", "libnbd-bin", "replication jobs, libnbd as a client"),
     ("nbdinfo", "libnbd-bin", "what clients see of an export"),
     ("qemu-io", "qemu-utils", "qemu as a client"),

@@ -1,7 +1,7 @@
 //! `t` and `test`.
 
 use crate::run::{Failed, Run, all, target};
-use crate::{fuzz, packages};
+use crate::{fuzz, interop, packages};
 
 /// Unit tests of all crates and the tests of session.
 pub fn quick(args: &[String]) -> Result<(), Failed> {
@@ -18,6 +18,7 @@ pub fn everything(_: &[String]) -> Result<(), Failed> {
         Run::cargo(["test", "--workspace", "--no-fail-fast"]).go("cargo test --workspace"),
         loom(),
         crate::demo(&[]),
+        interop::interop(&[]),
         fuzz::builds(),
     ])
 }

@@ -6,6 +6,7 @@ mod common;
 use common::server;
 use std::fs;
 use std::net::TcpStream;
+use std::os::unix::fs::PermissionsExt;
 use std::thread;
 use std::time::{Duration, Instant};
 use testkit::client::counted;
@@ -282,6 +283,28 @@ fn running_out_of_descriptors_ends_nothing() {
     assert!(server.wait_for(said, Duration::from_secs(10)).is_some());
     held.write(0, &[1; 512]).expect("who is in is served");
     drop(crowd);
+    serves(&mut server);
+}
+
+/// The number of sessions has a limit, and says so by name at once; nobody queues.
+#[test]
+fn one_session_too_many_is_refused_by_name() {
+    let setup = server();
+    let (disk, few) = (setup.dir().join("disk.img"), setup.dir().join("with-few-descriptors"));
+    fs::write(&disk, [0; 4096]).expect("a disk");
+    let script = format!("#!/bin/sh\nulimit -n 64\nexec {} \"$@\"\n", env!("CARGO_BIN_EXE_nbd-server"));
+    fs::write(&few, script).expect("a script");
+    fs::set_permissions(&few, fs::Permissions::from_mode(0o755)).expect("executable");
+    let mut server = setup.program(&few).export("disk", &disk, "").start();
+    let mut sessions: Vec<Client> = (0..8).map(|_| server.open("disk")).collect();
+    let (kind, why) = server.connect().go("disk").expect_err("refused");
+    assert!(kind == REP_ERR_POLICY && why.contains("all 8 sessions are taken"), "{why}");
+    sessions[0].write(0, &[1; 512]).expect("who is in is served");
+    sessions.truncate(2);
+    let until = Instant::now() + Duration::from_secs(10);
+    while server.connect().go("disk").is_err() {
+        assert!(Instant::now() < until, "a place is free again");
+    }
     serves(&mut server);
 }
 

@@ -36,6 +36,13 @@ impl Setup {
         }
     }
 
+    /// Runs this program instead; it gets the same arguments.
+    #[must_use]
+    pub fn program(mut self, program: &Path) -> Self {
+        self.binary = program.to_path_buf();
+        self
+    }
+
     /// Adds a line to `[generic]`, such as `max_threads = 4`.
     #[must_use]
     pub fn generic(mut self, line: &str) -> Self {
