@@ -8,7 +8,7 @@ use config::{Config, Export};
 use session::ExportName;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
-use store::{Identity, Probe, same_medium};
+use store::{Place, Probe};
 
 /// What one wanted export's path leads to at this moment.
 pub struct Finding {
@@ -69,7 +69,7 @@ impl Prepared {
         });
         let mut holders: HashMap<Place, Vec<&Export>> = HashMap::new();
         for (export, probe) in writable {
-            let Some(place) = place(&probe.identity) else { continue };
+            let Some(place) = probe.identity.place() else { continue };
             let others = holders.entry(place).or_default();
             if let Some(holder) = others.first() {
                 let both = format!(
@@ -90,19 +90,6 @@ impl Prepared {
             }
             others.push(export);
         }
-    }
-}
-
-/// What [`same_medium`] compares, as something to look up by: one of two exports on it would be writing to the other's
-/// disk.
-type Place = (bool, u64, u64);
-
-fn place(identity: &Identity) -> Option<Place> {
-    match identity {
-        // A file that is yet to be created is nobody's.
-        Identity::File { ino: 0, .. } | Identity::Placeholder { .. } => None,
-        Identity::File { dev, ino } => Some((false, *dev, *ino)),
-        Identity::Device(device) => Some((true, device.rdev.0.into(), device.rdev.1.into())),
     }
 }
 
@@ -139,10 +126,8 @@ fn judge(assembly: &Assembly<'_>, probe: Result<Probe, String>, running: &Catalo
 /// Whether two media lead to one disk, as far as both were seen.
 #[must_use]
 pub fn same_disk(one: &Medium, other: &Medium) -> bool {
-    match (one.seen(), other.seen()) {
-        (Some(one), Some(other)) => same_medium(&one.identity, &other.identity),
-        _ => false,
-    }
+    let place = |medium: &Medium| medium.seen().and_then(|seen| seen.identity.place());
+    place(one).is_some_and(|one| place(other) == Some(one))
 }
 
 /// The entry of a running export that stays as it is, or one made anew with the same medium.

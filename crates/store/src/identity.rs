@@ -61,6 +61,10 @@ pub enum Wanted {
     Diskseq(u64),
 }
 
+/// One inode of one file system, or one device number. To compare and to look up by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Place(bool, u64, u64);
+
 impl Identity {
     /// Whether `now` is what `self` was. For files: same file system and inode, and a file that was not there yet is
     /// the one that was then made. For devices see [`DeviceIdentity::same_disk`].
@@ -70,6 +74,16 @@ impl Identity {
             (Self::File { ino: 0, .. }, Self::File { .. }) => true,
             (Self::Device(was), Self::Device(is)) => was.same_disk(is),
             (was, is) => was == is,
+        }
+    }
+
+    /// Where its bytes are: two exports at one place write to one disk. `None`: nowhere yet, or nothing with bytes.
+    #[must_use]
+    pub fn place(&self) -> Option<Place> {
+        match self {
+            Self::File { ino: 0, .. } | Self::Placeholder { .. } => None,
+            Self::File { dev, ino } => Some(Place(false, *dev, *ino)),
+            Self::Device(device) => Some(Place(true, device.rdev.0.into(), device.rdev.1.into())),
         }
     }
 
@@ -137,17 +151,6 @@ pub(crate) fn same_disks(a: &[DeviceIdentity], b: &[DeviceIdentity]) -> bool {
     a.is_empty() == b.is_empty()
         && a.iter().all(|x| b.iter().any(|y| x.same_disk(y)))
         && b.iter().all(|y| a.iter().any(|x| x.same_disk(y)))
-}
-
-/// Whether two exports have one medium between them: one device number, or one inode of one file system.
-#[must_use]
-pub fn same_medium(a: &Identity, b: &Identity) -> bool {
-    match (a, b) {
-        (Identity::File { ino: 0, .. }, _) | (_, Identity::File { ino: 0, .. }) => false,
-        (Identity::File { .. }, Identity::File { .. }) => a == b,
-        (Identity::Device(a), Identity::Device(b)) => a.rdev == b.rdev,
-        _ => false,
-    }
 }
 
 impl fmt::Display for Identity {

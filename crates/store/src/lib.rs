@@ -17,7 +17,7 @@ mod testing;
 
 pub use error::{Cause, StoreError, Verb};
 pub use file::FileStore;
-pub use identity::{DeviceIdentity, Identity, Partition, Wanted, same_medium};
+pub use identity::{DeviceIdentity, Identity, Partition, Place, Wanted};
 pub use open::{Access, Kind, Probe, Spec, open, probe};
 pub use poison::Poison;
 
