@@ -158,10 +158,17 @@ impl Loader<'_> {
 
     fn snippets(&mut self, generic: &Generic) {
         let Some(dir) = &generic.includedir else { return };
-        let files = match self.sources.list(dir) {
+        let mut files = match self.sources.list(dir) {
             Ok(files) => files,
             Err(error) => return self.no_directory(dir, &error),
         };
+        // A listing may miss a file that is renamed over while it is made; whether it is gone, reading it tells.
+        for known in self.known_files(dir) {
+            if !files.contains(&known) {
+                files.push(known);
+            }
+        }
+        files.sort();
         for file in files {
             match self.sources.read(&file) {
                 Ok(text) => self.snippet(&file, &text),
@@ -173,6 +180,13 @@ impl Loader<'_> {
                 }
             }
         }
+    }
+
+    /// Snippets in this directory that exports were last read from.
+    fn known_files(&self, dir: &Path) -> BTreeSet<PathBuf> {
+        let exports = self.running.into_iter().flat_map(|running| running.config.exports.iter());
+        let files = exports.map(|export| &export.origin.file).filter(|file| *file != self.main);
+        files.filter(|file| file.parent().is_some_and(|parent| parent.ends_with(dir))).cloned().collect()
     }
 
     /// At a reload this must not look like the removal of everything.
@@ -235,7 +249,9 @@ impl Loader<'_> {
             return;
         }
         let name = found.settings.name;
-        let held = self.running.and_then(|running| running.config.exports.get(&name)).cloned();
+        // Another file's export of that name is not held up by this one.
+        let held = self.running.and_then(|running| running.config.exports.get(&name));
+        let held = held.filter(|held| held.origin.file == found.settings.origin.file).cloned();
         for problem in found.lacking {
             self.kept_back.push(KeptBack { exports: vec![name.clone()], problem });
         }
@@ -289,7 +305,8 @@ impl Loader<'_> {
             let kept = self.kept_back.into_iter().map(|kept| kept.problem);
             return Err(Refused { problems: self.fatal.into_iter().chain(kept).collect(), missing: false });
         }
-        let Self { kept_back, warnings, whole, .. } = self;
+        let Self { mut kept_back, warnings, whole, .. } = self;
+        kept_back.sort_by(|a, b| (&a.problem.file, a.problem.line).cmp(&(&b.problem.file, b.problem.line)));
         Ok(Loaded { config, kept_back, warnings, whole })
     }
 

@@ -13,6 +13,8 @@ const GENERIC: &str = "[generic]\nincludedir = /etc/conf.d\n";
 struct Disk {
     files: BTreeMap<PathBuf, Result<Vec<u8>, String>>,
     no_directory: bool,
+    /// Left out of listings.
+    overlooked: Option<PathBuf>,
 }
 
 impl Disk {
@@ -51,7 +53,8 @@ impl Sources for Disk {
         if self.no_directory {
             return Err(SourceError { missing: true, reason: "No such file or directory".into() });
         }
-        Ok(self.files.keys().filter(|path| path.parent() == Some(dir)).cloned().collect())
+        let seen = self.files.keys().filter(|path| Some(*path) != self.overlooked.as_ref());
+        Ok(seen.filter(|path| path.parent() == Some(dir)).cloned().collect())
     }
 }
 
@@ -335,4 +338,33 @@ fn the_originals_words_are_kept() {
     let mut disk = Disk::default();
     disk.write(MAIN, "[generic]\noldstyle = true\n[a]\nexportname=/a\n");
     assert!(start(&disk).expect_err("refused").problems[0].what.contains("3.10"));
+}
+
+/// A directory that is listed while a file in it is renamed over may be told without it. That is no removal; one whose
+/// file cannot be read either is.
+#[test]
+fn a_file_that_a_listing_misses_is_not_removed() {
+    let mut disk = Disk::new(&[("a.conf", "[a]\nexportname = /a\n"), ("b.conf", "[b]\nexportname = /b\n")]);
+    let loaded = start(&disk).expect("it loads");
+    disk.overlooked = Some(Path::new(DIR).join("a.conf"));
+    let again = load(Path::new(MAIN), &disk, Some(&loaded), Options::default()).expect("it loads");
+    assert_eq!((again.config.exports.len(), again.kept_back.len()), (2, 0));
+    disk.remove(&format!("{DIR}/a.conf"));
+    let again = load(Path::new(MAIN), &disk, Some(&again), Options::default()).expect("it loads");
+    assert_eq!(again.config.exports.len(), 1);
+    // Another directory is another matter: what was in the old one is gone.
+    disk.write(MAIN, "[generic]\nincludedir = /etc/other.d\n");
+    let again = load(Path::new(MAIN), &disk, Some(&again), Options::default()).expect("it loads");
+    assert_eq!(again.config.exports.len(), 0);
+}
+
+/// A second file that claims a name, and asks for what is not there yet, does not freeze the one that is served.
+#[test]
+fn a_claim_that_cannot_be_served_holds_up_nobody() {
+    let (mut disk, running) = two();
+    disk.snippet("z.conf", "[a]\nexportname = /z\ncopyonwrite = true\n");
+    disk.snippet("a.conf", "[a]\nexportname = /new\n");
+    let loaded = reload(&disk, &running).expect("it loads");
+    assert_eq!(paths(&loaded), named(&[("a", "/new"), ("b", "/b")]));
+    assert_eq!(loaded.kept_back.len(), 1);
 }

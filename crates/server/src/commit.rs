@@ -88,7 +88,8 @@ impl Change<'_> {
                     }
                 }
                 (_, before) => {
-                    self.replace(settings, before.map(|entry| &**entry), finding, &mut old, &mut tally)
+                    let before = before.map(|entry| &**entry);
+                    self.replace(settings, before, finding, blocked.is_some(), &mut old, &mut tally)
                 }
             };
             match &finding.probe {
@@ -102,6 +103,13 @@ impl Change<'_> {
             entries.push(entry(settings, medium, blocked));
         }
         (entries, old, tally)
+    }
+
+    /// Once this returns nothing is written any more by those who lost the right to it.
+    fn set_read_only(&self, medium: &Medium, read_only: bool) {
+        if medium.set_read_only(read_only) {
+            medium.wait_settled(Instant::now() + SETTLE);
+        }
     }
 
     /// Nobody may enter it before the fence of this reload is finished.
@@ -121,10 +129,7 @@ impl Change<'_> {
             self.say(Level::Notice, origin(line, settings).with("reason", "settings"));
         }
         before.medium.set_follow(settings);
-        before.medium.set_read_only(settings.readonly);
-        if settings.readonly && !before.settings.readonly {
-            before.medium.wait_settled(Instant::now() + SETTLE);
-        }
+        self.set_read_only(&before.medium, settings.readonly);
         if let Some((old, new)) = finding.resized() {
             changed = 1;
             let line =
@@ -143,16 +148,19 @@ impl Change<'_> {
         settings: &Export,
         before: Option<&Entry>,
         finding: &Finding,
+        blocked: bool,
         old: &mut Vec<(Arc<Medium>, String)>,
         tally: &mut Tally,
     ) -> Arc<Medium> {
         let moved = self.prepared.moved.contains(&settings.name);
         let medium = match (before, &finding.found) {
-            (Some(before), Some(found)) if moved => {
+            (Some(before), Some(found)) if moved && !blocked => {
                 before.medium.successor(settings, found, Offline::UnderWay)
             }
             _ => self.new_medium(settings),
         };
+        // For those who came along from its predecessor.
+        self.set_read_only(&medium, settings.readonly);
         let size = finding.probe.as_ref().ok().map(|probe| probe.size);
         let Some(before) = before else {
             tally.added += 1;
@@ -188,7 +196,6 @@ impl Change<'_> {
             old.push((before.medium.clone(), reason.to_owned()));
             return;
         }
-        before.medium.retire();
         let mut retired = self.retired.lock().unwrap_or_else(PoisonError::into_inner);
         retired.retain(|medium| !medium.sitters().is_empty());
         retired.push(before.medium.clone());

@@ -1,6 +1,6 @@
 //! The fence (P2): cuts sessions off from a medium and waits until nothing of theirs can reach it.
 
-use crate::catalog::Catalog;
+use crate::catalog::Entry;
 use crate::log::Level;
 use crate::medium::Medium;
 use crate::prepare::same_disk;
@@ -117,8 +117,8 @@ fn hanging(medium: &Medium) -> Vec<String> {
 }
 
 /// Brings every new medium online that no hanging one stands in the way of: same name, or same disk.
-pub fn let_in(catalog: &Catalog, hanging: &[Arc<Medium>]) {
-    for entry in catalog.entries() {
+pub fn let_in<'a>(entries: impl Iterator<Item = &'a Arc<Entry>>, hanging: &[Arc<Medium>]) {
+    for entry in entries {
         let blocker = hanging
             .iter()
             .find(|old| old.name == entry.medium.name || same_disk(old, &entry.medium))

@@ -113,6 +113,12 @@ impl Medium {
         self.changed.notify_all();
     }
 
+    /// Whether it waits for something that hangs, and not for the reload that made it.
+    #[must_use]
+    pub fn waits_for_hanging(&self) -> bool {
+        matches!(self.lock().offline, Some(Offline::Hangs(_)))
+    }
+
     /// Keeps sessions out, and says why.
     pub fn keep_offline(&self, why: String) {
         self.lock().offline = Some(Offline::Hangs(why));
@@ -150,15 +156,15 @@ impl Medium {
     }
 
     /// What a reload says of it. Open sessions lose their right to write at once, and so do those that are just coming in
-    /// under what was said before; it does not come back to them.
-    pub fn set_read_only(&self, read_only: bool) {
+    /// under what was said before; it does not come back to them. Whether somebody lost it.
+    #[must_use]
+    pub fn set_read_only(&self, read_only: bool) -> bool {
         let mut state = self.lock();
         state.read_only = read_only;
-        let open: Vec<Arc<Export>> = state.open.iter().filter_map(|open| open.export.upgrade()).collect();
+        let writable = state.open.iter().filter(|open| read_only && open.access == Access::ReadWrite);
+        let open: Vec<Arc<Export>> = writable.filter_map(|open| open.export.upgrade()).collect();
         drop(state);
-        for export in open.iter().filter(|_| read_only) {
-            export.read_only_now.store(true, Ordering::SeqCst);
-        }
+        open.iter().filter(|export| !export.read_only_now.swap(true, Ordering::SeqCst)).count() > 0
     }
 
     /// Waits until each session was seen with no request inside, so that whatever was admitted before has been done.

@@ -62,10 +62,16 @@ impl Prepared {
             .filter(|(export, _)| !export.readonly)
             .filter_map(|(export, finding)| Some((export, finding.probe.as_ref().ok()?)))
             .collect();
-        // Those being served from the same storage come first, so that the newcomer is the one to give way.
+        // Those who write there already come first, so that the newcomer is the one to give way.
         writable.sort_by_key(|(export, _)| {
-            let served = running.find(export.name.as_bytes()).filter(|entry| entry.blocked.is_none());
-            served.is_none_or(|entry| entry.settings.storage != export.storage)
+            let writes = running.find(export.name.as_bytes()).is_some_and(|entry| {
+                entry.blocked.is_none()
+                    && !entry.settings.readonly
+                    && entry.settings.storage == export.storage
+                    && !self.moved.contains(&export.name)
+                    && entry.medium.seen().is_some()
+            });
+            !writes
         });
         let mut holders: HashMap<Place, Vec<&Export>> = HashMap::new();
         for (export, probe) in writable {

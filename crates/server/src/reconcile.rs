@@ -14,6 +14,7 @@ use crate::sources::Files;
 use crate::state::Shared;
 use config::{Config, Export, Loaded, Plan, Problem, Refused};
 use control::{Closing, Line, Outcome};
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError};
 use std::time::Instant;
@@ -83,8 +84,16 @@ impl Reconciler {
         let options = config::Options { command_line_export: self.command_line.is_some() };
         match config::load(&self.main, &self.files, self.loaded.as_ref(), options) {
             Ok(loaded) => self.carry_out(loaded, began),
+            // Started for the export of the command line alone, and there is still no file: then there is its disk to
+            // look at again.
+            Err(refused) if refused.missing && self.has_no_file() => self.carry_out(Loaded::default(), began),
             Err(refused) => self.refuse(&refused, began),
         }
+    }
+
+    fn has_no_file(&self) -> bool {
+        let empty = self.loaded.as_ref().is_some_and(|loaded| loaded.config == Config::default());
+        self.command_line.is_some() && empty
     }
 
     fn carry_out(&mut self, loaded: Loaded, began: Instant) {
@@ -144,6 +153,10 @@ impl Reconciler {
         let catalog = Catalog::new(before.generation + 1, wanted.generic.allowlist, entries);
         self.shared.pool.set_share(share(wanted.generic.max_threads));
         self.shared.swap_catalog(catalog);
+        // Only now: whoever comes to one that is retired finds its successor in the new catalog.
+        for medium in self.retired.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+            medium.retire();
+        }
         self.running = wanted;
         self.finish(old, tally)
     }
@@ -168,28 +181,30 @@ impl Reconciler {
         }
         // Those of earlier reloads count too: as long as one hangs, an export is offline that should be served.
         tally.hanging = hanging.len();
-        let_in(&self.shared.catalog(), &hanging);
+        let_in(self.shared.catalog().entries().iter(), &hanging);
         tally
     }
 
-    /// Says what was kept back, and what else the texts gave cause to say. Returns how many exports were kept back.
+    /// Says what was kept back, and what else the texts gave cause to say. Returns how many exports
+    /// were kept back, each counted once, and files that hold none.
     fn report_kept(&self, loaded: &Loaded) -> usize {
-        let mut kept = 0;
+        let mut kept = BTreeSet::new();
         for held in &loaded.kept_back {
             if held.exports.is_empty() {
+                kept.insert(held.problem.file.display().to_string());
                 self.report.say(Level::Warning, describe(Line::new("export kept"), &held.problem));
             }
             for export in &held.exports {
                 let line = Line::new("export kept").with("export", export);
                 self.report.say(Level::Warning, describe(line, &held.problem));
+                kept.insert(export.to_string());
             }
-            kept += held.exports.len().max(1);
         }
         let known = self.loaded.as_ref().map(|loaded| loaded.warnings.as_slice()).unwrap_or_default();
         for warning in loaded.warnings.iter().filter(|warning| !known.contains(warning)) {
             self.shared.log.warning(warning.to_string());
         }
-        kept
+        kept.len()
     }
 
     /// Settings of `[generic]` that need a restart are named (P9); the others apply.

@@ -27,7 +27,7 @@ impl config::Sources for Files {
         let path = &self.base.join(path);
         let deadline = Instant::now() + PATIENCE;
         loop {
-            match read_once(path).map_err(|error| failure(&error))? {
+            match read_once(path).map_err(|error| unread(path, &error))? {
                 Read1::Settled(text) => return Ok(text),
                 Read1::Young(rest) => thread::sleep(rest),
                 Read1::Changing => thread::sleep(Duration::from_millis(5)),
@@ -121,6 +121,13 @@ fn stamp(metadata: &Metadata) -> (u64, u64, u64, i64, i64, i64, i64) {
         metadata.ctime(),
         metadata.ctime_nsec(),
     )
+}
+
+/// A link that leads nowhere is no file that was deleted.
+fn unread(path: &Path, error: &io::Error) -> SourceError {
+    let failure = failure(error);
+    let there = failure.missing && fs::symlink_metadata(path).is_ok();
+    if there { SourceError { missing: false, reason: "the link leads nowhere".into() } } else { failure }
 }
 
 fn failure(error: &io::Error) -> SourceError {

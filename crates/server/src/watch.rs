@@ -52,6 +52,9 @@ fn let_successors_in(shared: &Shared, hanging: &Hanging, report: &Report) {
         !closed
     });
     if hanging.len() < before {
-        let_in(&shared.catalog(), &hanging);
+        // Not those of a reload that is not through with its own fence.
+        let catalog = shared.catalog();
+        let waiting = catalog.entries().iter().filter(|entry| entry.medium.waits_for_hanging());
+        let_in(waiting, &hanging);
     }
 }

@@ -43,6 +43,8 @@ fn a_broken_file_keeps_its_exports_and_its_sessions() {
         ("[a]\nexp", Some("2")),
         ("", None),
         ("[a]\nreadonly = false\n", Some("1")),
+        // Two mistakes are two lines, and one export.
+        ("[a]\nexportname = /x\nreadonly = maybe\nfilesize = 10M\n", Some("3")),
     ];
     for (round, (text, line)) in cases.into_iter().enumerate() {
         let mut client = server.open("a");
@@ -78,6 +80,10 @@ fn an_unreadable_file_keeps_its_exports() {
     let conf = server.conf("a.conf");
     if is_root() {
         // Root reads everything; a directory in its place is as unreadable to it.
+        fs::remove_file(&conf).expect("removed");
+        // A link that leads nowhere is no removal either.
+        std::os::unix::fs::symlink("/nonexistent/a.conf", &conf).expect("a link");
+        assert!(server.reload().about("export kept", "a").is_some());
         fs::remove_file(&conf).expect("removed");
         std::os::unix::fs::symlink("/proc/self/mem", &conf).expect("a link to what cannot be read");
     } else {

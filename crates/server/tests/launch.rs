@@ -224,7 +224,7 @@ fn a_disk_can_be_served_without_a_configuration() {
     let (disk, port) = (dir.join("disk.img"), free_port().to_string());
     fs::write(&disk, [7; 8192]).expect("a disk");
     let listen = format!("127.0.0.1@{port}");
-    let _server = program()
+    let running = program()
         .args(["-n", "-C", "/nonexistent", "-p", dir.join("pid").to_str().expect("UTF-8"), "-r", &listen])
         .args([disk.as_os_str(), "4k".as_ref()])
         .stderr(Stdio::null())
@@ -236,6 +236,14 @@ fn a_disk_can_be_served_without_a_configuration() {
     let mut client = Client::connect_tcp(port).expect("connected");
     assert_eq!(client.go("").expect("the empty name").size, 4096);
     assert_eq!(client.write(0, &[1]), Err(1), "read-only");
+    // There is no file to read again, but there is a disk to look at again: a file in its place is the new one.
+    let fresh = dir.join("fresh.img");
+    fs::write(&fresh, [8; 8192]).and_then(|()| fs::rename(&fresh, &disk)).expect("replaced");
+    kill_process(running.pid(), Signal::HUP).expect("it runs");
+    wait_until("the reload is carried out", || client.is_closed());
+    let mut client = Client::connect_tcp(port).expect("connected");
+    client.go("").expect("served");
+    assert_eq!(client.read(0, 1), Ok(vec![8]));
 }
 
 #[test]

@@ -225,6 +225,18 @@ fn an_exclusive_disk_has_one_writable_export() {
     assert_eq!(served, 1);
     server.write_export("a-second", &link, "readonly = true");
     server.reload().expect_complete();
+    drop(writers);
+    // So does a reader that wants to write now, though its name stands first: the writer was there before it.
+    server.write_export("z-first", &one, "exclusive = true");
+    server.reload().expect_complete();
+    let mut writer = server.open("z-first");
+    server.write_export("a-second", &link, "");
+    let reloaded = server.reload();
+    assert_eq!((reloaded.closing.kept, reloaded.closing.fenced), (1, 0), "{:?}", reloaded.closing);
+    writer.write(0, &[6; BLOCK]).expect("undisturbed");
+    server.write_export("z-first", &one, "");
+    server.write_export("a-second", &link, "readonly = true");
+    server.reload().expect_complete();
     // A newcomer that wants the disk for itself gives way to the one being served.
     server.write_export("b-third", &link, "exclusive = true");
     assert_eq!(server.reload().closing.kept, 1);

@@ -79,6 +79,11 @@ impl Line {
         self.pending.load(Ordering::SeqCst)
     }
 
+    /// Nothing can be sent any more.
+    pub(crate) fn is_broken(&self) -> bool {
+        self.lock().broken
+    }
+
     pub(crate) fn held(&self) -> usize {
         self.held.load(Ordering::SeqCst)
     }

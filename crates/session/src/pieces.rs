@@ -88,6 +88,7 @@ impl Transmission<'_> {
             }
             self.tally.read += u64::from(part);
             self.send_batch();
+            self.still_connected()?;
             at += u64::from(part);
         }
         Ok(())

@@ -23,6 +23,7 @@ impl Transmission<'_> {
 
     /// Receives at least one more byte.
     pub(crate) fn receive_more(&mut self) -> Result<(), Ending> {
+        self.still_connected()?;
         self.wait_for_input()?;
         let count = received(self.line.sitter.channel.receive(self.input.room()))?;
         if count == 0 {
@@ -135,6 +136,11 @@ impl Transmission<'_> {
             }
         }
         Ok(())
+    }
+
+    /// A client that takes no more answers is not worth working for.
+    pub(crate) fn still_connected(&self) -> Result<(), Ending> {
+        if self.line.is_broken() { Err(Ending::Cut(io::ErrorKind::BrokenPipe.into())) } else { Ok(()) }
     }
 
     fn end_of_stream(&self) -> Ending {
