@@ -7,7 +7,7 @@ use common::{BLOCK, VOLUME_SIZE, Volume, point, server};
 use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
-use testkit::spec::{ESHUTDOWN, REP_ERR_POLICY};
+use testkit::spec::{EPERM, ESHUTDOWN, REP_ERR_POLICY};
 use testkit::{CLOSED, LoopDevice, is_root, skip_or_fail};
 
 fn image(dir: &std::path::Path, name: &str, fill: u8) -> PathBuf {
@@ -156,6 +156,23 @@ fn a_file_replaced_by_rename_is_the_new_file_for_new_connections() {
     assert!(old.is_closed());
     assert_eq!(early.write(0, &[3; BLOCK]), Ok(()), "undisturbed");
     assert_eq!(server.open("disk").read(0, 1), Ok(vec![3]));
+}
+
+/// The same reload makes it read-only: who was on the new file already loses the right to write, and nothing else.
+#[test]
+fn who_comes_along_to_the_new_file_gets_its_settings() {
+    let setup = server();
+    let (disk, fresh) = (image(setup.dir(), "disk.img", 1), image(setup.dir(), "fresh.img", 2));
+    let server = setup.start();
+    server.write_export("disk", &disk, "");
+    server.reload().expect_complete();
+    fs::rename(&fresh, &disk).expect("replaced");
+    let mut early = server.open("disk");
+    early.write(0, &[3; BLOCK]).expect("writable");
+    server.write_export("disk", &disk, "readonly = true");
+    assert_eq!(server.reload().expect_complete().closing.fenced, 0);
+    assert_eq!(early.write(0, &[4; BLOCK]), Err(EPERM));
+    assert_eq!(early.read(0, 1), Ok(vec![3]));
 }
 
 /// A device that was missing and appears is served without a reload; missing, it is configured but unavailable.
