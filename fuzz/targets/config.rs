@@ -21,7 +21,7 @@ impl Sources for Texts<'_> {
         let number =
             path.file_stem().and_then(|stem| stem.to_str()).and_then(|stem| stem.parse::<usize>().ok());
         let text = number.and_then(|number| self.0.get(number)).map(|text| text.to_vec());
-        text.ok_or(SourceError { missing: true, reason: "No such file or directory".into() })
+        text.ok_or(SourceError { missing: true, dangling: false, reason: "No such file or directory".into() })
     }
 
     fn list(&self, dir: &Path) -> Result<Vec<PathBuf>, SourceError> {

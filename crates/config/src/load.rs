@@ -28,6 +28,8 @@ pub trait Sources {
 pub struct SourceError {
     /// There is nothing of that name.
     pub missing: bool,
+    /// There is a link of that name, and it leads nowhere: editors leave such things beside a file.
+    pub dangling: bool,
     /// In the system's words.
     pub reason: String,
 }
@@ -172,8 +174,8 @@ impl Loader<'_> {
         for file in files {
             match self.sources.read(&file) {
                 Ok(text) => self.snippet(&file, &text),
-                // Deleted between being listed and being read.
-                Err(error) if error.missing => {}
+                // Deleted between being listed and being read; or never a file, and nothing was ever read from it.
+                Err(error) if error.missing || error.dangling && self.held(&file).is_empty() => {}
                 Err(error) => {
                     let what = format!("the file cannot be read: {}", error.reason);
                     self.keep_back(&file, Problem::in_file(&file, what));
@@ -186,7 +188,7 @@ impl Loader<'_> {
     fn known_files(&self, dir: &Path) -> BTreeSet<PathBuf> {
         let exports = self.running.into_iter().flat_map(|running| running.config.exports.iter());
         let files = exports.map(|export| &export.origin.file).filter(|file| *file != self.main);
-        files.filter(|file| file.parent().is_some_and(|parent| parent.ends_with(dir))).cloned().collect()
+        files.filter(|file| file.parent() == Some(dir)).cloned().collect()
     }
 
     /// At a reload this must not look like the removal of everything.

@@ -44,14 +44,22 @@ impl Sources for Disk {
     fn read(&self, path: &Path) -> Result<Vec<u8>, SourceError> {
         match self.files.get(path) {
             Some(Ok(text)) => Ok(text.clone()),
-            Some(Err(reason)) => Err(SourceError { missing: false, reason: reason.clone() }),
-            None => Err(SourceError { missing: true, reason: "No such file or directory".into() }),
+            Some(Err(reason)) => Err(SourceError { missing: false, dangling: false, reason: reason.clone() }),
+            None => Err(SourceError {
+                missing: true,
+                dangling: false,
+                reason: "No such file or directory".into(),
+            }),
         }
     }
 
     fn list(&self, dir: &Path) -> Result<Vec<PathBuf>, SourceError> {
         if self.no_directory {
-            return Err(SourceError { missing: true, reason: "No such file or directory".into() });
+            return Err(SourceError {
+                missing: true,
+                dangling: false,
+                reason: "No such file or directory".into(),
+            });
         }
         let seen = self.files.keys().filter(|path| Some(*path) != self.overlooked.as_ref());
         Ok(seen.filter(|path| path.parent() == Some(dir)).cloned().collect())

@@ -3,7 +3,7 @@
 use crate::access::Peer;
 use rustix::net::sockopt::{
     set_ipv6_v6only, set_socket_keepalive, set_socket_reuseaddr, set_tcp_keepcnt, set_tcp_keepidle,
-    set_tcp_keepintvl, set_tcp_nodelay, set_tcp_user_timeout,
+    set_tcp_keepintvl, set_tcp_nodelay,
 };
 use rustix::net::{
     AddressFamily, SocketFlags, SocketType, bind as bind_to, getpeername, listen, socket_with,
@@ -191,14 +191,16 @@ impl UnixSocket {
     }
 }
 
-/// For an accepted connection: replies leave at once, and a peer that has died is noticed within a minute.
+/// For an accepted connection: replies leave at once, and an idle peer that has died is noticed within a minute.
+///
+/// There is no TCP_USER_TIMEOUT: it also ends a client that is alive and takes no replies for so long, a paused machine
+/// or one that waits for its own disk, and a migration must not be cut for that (P3).
 pub fn tune(stream: &TcpStream) {
     let _ = set_tcp_nodelay(stream, true);
     let _ = set_socket_keepalive(stream, true);
     let _ = set_tcp_keepidle(stream, Duration::from_secs(30));
     let _ = set_tcp_keepintvl(stream, Duration::from_secs(10));
     let _ = set_tcp_keepcnt(stream, 3);
-    let _ = set_tcp_user_timeout(stream, 60_000);
 }
 
 /// Who is at the other end of a socket that was handed to us.

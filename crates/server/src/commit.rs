@@ -11,10 +11,7 @@ use crate::report::Report;
 use config::{Config, Export, OnChange, Plan, Step};
 use control::Line;
 use std::sync::{Arc, PoisonError};
-use std::time::{Duration, Instant};
-
-/// How long a reload that takes away the right to write waits for writes that are being done.
-const SETTLE: Duration = Duration::from_secs(1);
+use std::time::Instant;
 
 /// What applying a configuration did.
 #[derive(Default)]
@@ -25,6 +22,8 @@ pub struct Tally {
     pub blocked: usize,
     pub fenced: usize,
     pub hanging: usize,
+    /// Exports that became read-only, with requests inside that do not come back.
+    pub unsettled: usize,
 }
 
 /// One walk along a plan.
@@ -39,6 +38,8 @@ pub struct Change<'a> {
     pub prepared: &'a Prepared,
     /// Each change has its line; at start there would be one for every export.
     pub aloud: bool,
+    /// For writes that are being done on exports that become read-only: once for all of them.
+    pub settle_until: Instant,
     /// Where media go whose sessions may stay (`on_change = keep`).
     pub retired: &'a Retired,
 }
@@ -77,7 +78,7 @@ impl Change<'_> {
             let blocked = self.prepared.blocked.get(name).cloned();
             let medium = match (step, before) {
                 (Step::Keep(_) | Step::Retune(_), Some(before)) => {
-                    tally.changed += self.adjust(settings, before, finding);
+                    self.adjust(settings, before, finding, &mut tally);
                     match &blocked {
                         // It was served until now: an exclusive disk has no second writer, not even an old session.
                         Some(why) if before.blocked.is_none() => {
@@ -105,11 +106,9 @@ impl Change<'_> {
         (entries, old, tally)
     }
 
-    /// Once this returns nothing is written any more by those who lost the right to it.
-    fn set_read_only(&self, medium: &Medium, read_only: bool) {
-        if medium.set_read_only(read_only) {
-            medium.wait_settled(Instant::now() + SETTLE);
-        }
+    /// Once this returns nothing is written any more by those who lost the right to it. 1: something may be.
+    fn set_read_only(&self, medium: &Medium, read_only: bool) -> usize {
+        usize::from(medium.set_read_only(read_only) && !medium.wait_settled(self.settle_until))
     }
 
     /// Nobody may enter it before the fence of this reload is finished.
@@ -117,8 +116,8 @@ impl Change<'_> {
         Medium::new(settings, Some(Offline::UnderWay), self.report.log().clone())
     }
 
-    /// Same storage: other settings, or another size. Returns 1 for a change.
-    fn adjust(&self, settings: &Export, before: &Entry, finding: &Finding) -> usize {
+    /// Same storage: other settings, or another size.
+    fn adjust(&self, settings: &Export, before: &Entry, finding: &Finding, tally: &mut Tally) {
         let mut changed = 0;
         for change in config::export_changes(&before.settings, settings) {
             changed = 1;
@@ -129,7 +128,7 @@ impl Change<'_> {
             self.say(Level::Notice, origin(line, settings).with("reason", "settings"));
         }
         before.medium.set_follow(settings);
-        self.set_read_only(&before.medium, settings.readonly);
+        tally.unsettled += self.set_read_only(&before.medium, settings.readonly);
         if let Some((old, new)) = finding.resized() {
             changed = 1;
             let line =
@@ -139,7 +138,7 @@ impl Change<'_> {
                 origin(line, settings).with("reason", "the size is another one; sessions keep the old one"),
             );
         }
-        changed
+        tally.changed += changed;
     }
 
     /// A new medium, and what stood under the name before is let go.
@@ -160,7 +159,7 @@ impl Change<'_> {
             _ => self.new_medium(settings),
         };
         // For those who came along from its predecessor.
-        self.set_read_only(&medium, settings.readonly);
+        tally.unsettled += self.set_read_only(&medium, settings.readonly);
         let size = finding.probe.as_ref().ok().map(|probe| probe.size);
         let Some(before) = before else {
             tally.added += 1;

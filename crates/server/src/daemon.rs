@@ -5,12 +5,15 @@
 //! people look for with `pgrep -f`.
 
 use crate::exit::Exit;
+use rustix::process::{Pid, Signal, kill_process};
 use rustix::stdio::{dup2_stderr, dup2_stdin, dup2_stdout};
 use std::env;
 use std::fs::OpenOptions;
 use std::io::{self, Read, Write};
-use std::os::unix::process::CommandExt;
-use std::process::{Command, Stdio};
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Set for the program started again.
 const MARK: &str = "NBD_SERVER_IN_BACKGROUND";
@@ -23,30 +26,45 @@ pub fn is_background() -> bool {
     env::var_os(MARK).is_some()
 }
 
-/// Starts this program again in the background. Returns when it serves.
+/// A SIGHUP that meets the new program before it has learnt to take one ends it; then it is started once more.
+const TRIES: usize = 10;
+
+/// Starts this program again in the background. Returns when it serves. A SIGHUP that came meanwhile (`early`) is passed
+/// on: it may have been meant for a configuration that was read already.
 ///
 /// # Errors
 /// When it cannot be started, or ends instead of serving; it has then said why on standard error.
-pub fn launch() -> Result<(), Exit> {
+pub fn launch(early: &AtomicBool) -> Result<(), Exit> {
     let failed =
         |error: io::Error| Exit::Launch(format!("cannot start the server in the background: {error}"));
-    let mut arguments = env::args_os();
     let program = env::current_exe().map_err(failed)?;
+    for attempt in 1.. {
+        let mut child = spawn(&program).map_err(failed)?;
+        let mut said = Vec::new();
+        if let Some(mut stdout) = child.stdout.take() {
+            stdout.read_to_end(&mut said).map_err(failed)?;
+        }
+        if said == READY {
+            if early.load(Ordering::SeqCst) {
+                let _ = kill_process(Pid::from_child(&child), Signal::HUP);
+            }
+            break;
+        }
+        let status = child.wait().map_err(failed)?;
+        if status.signal() != Some(Signal::HUP.as_raw()) || attempt >= TRIES {
+            return Err(Exit::Launch(format!("the server ended while it started ({status})")));
+        }
+    }
+    Ok(())
+}
+
+fn spawn(program: &Path) -> io::Result<Child> {
+    let mut arguments = env::args_os();
     let mut command = Command::new(program);
     if let Some(name) = arguments.next() {
         command.arg0(name);
     }
-    command.args(arguments).env(MARK, "1").stdin(Stdio::null()).stdout(Stdio::piped());
-    let mut child = command.spawn().map_err(failed)?;
-    let mut said = Vec::new();
-    if let Some(mut stdout) = child.stdout.take() {
-        stdout.read_to_end(&mut said).map_err(failed)?;
-    }
-    if said == READY {
-        return Ok(());
-    }
-    let status = child.wait().map_err(failed)?;
-    Err(Exit::Launch(format!("the server ended while it started ({status})")))
+    command.args(arguments).env(MARK, "1").stdin(Stdio::null()).stdout(Stdio::piped()).spawn()
 }
 
 /// A session of its own, and `/` as the working directory, so that nothing keeps a file system busy.

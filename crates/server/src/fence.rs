@@ -116,6 +116,21 @@ fn hanging(medium: &Medium) -> Vec<String> {
         .collect()
 }
 
+/// Takes those off the list that have closed meanwhile, and says so.
+pub fn release(hanging: &mut Vec<Arc<Medium>>, report: &Report) {
+    hanging.retain(|medium| {
+        let closed = medium.wait_closed(Instant::now());
+        if closed {
+            let line = Line::new("export released")
+                .with("export", &medium.name)
+                .with("old", &medium.storage.path)
+                .with("reason", "the request that hung has ended");
+            report.say(Level::Notice, line);
+        }
+        !closed
+    });
+}
+
 /// Brings every new medium online that no hanging one stands in the way of: same name, or same disk.
 pub fn let_in<'a>(entries: impl Iterator<Item = &'a Arc<Entry>>, hanging: &[Arc<Medium>]) {
     for entry in entries {

@@ -25,6 +25,7 @@ use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 use std::time::Instant;
@@ -49,6 +50,9 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> u8 {
 }
 
 fn run(invocation: &Invocation) -> Result<(), Exit> {
+    // Whoever sends SIGHUP to all servers by name may meet one that is starting. It is taken, and followed later.
+    let early = Arc::new(AtomicBool::new(false));
+    let _ = signal_hook::flag::register(SIGHUP, early.clone());
     let background = daemon::is_background();
     if !background {
         for warning in &invocation.warnings {
@@ -60,14 +64,14 @@ fn run(invocation: &Invocation) -> Result<(), Exit> {
         // The main file says whether this is inetd; the rest is for the server to read.
         let main = start.load(&MainOnly(&start.files))?;
         if start.port(&main) != "0" {
-            return daemon::launch();
+            return daemon::launch(&early);
         }
     }
     let loaded = start.load(&start.files)?;
     if start.port(&loaded) == "0" {
         return start.serve_standard_input(loaded);
     }
-    start.serve(loaded, background)
+    start.serve(loaded, background, &early)
 }
 
 /// What is known before anything is opened.
@@ -133,7 +137,7 @@ impl<'a> Start<'a> {
     }
 
     /// Binds, writes the pid file, drops privileges, loads the exports, serves until SIGTERM.
-    fn serve(&self, loaded: Loaded, background: bool) -> Result<(), Exit> {
+    fn serve(&self, loaded: Loaded, background: bool, early: &AtomicBool) -> Result<(), Exit> {
         let log = if background { Log::syslog() } else { Log::stderr() };
         let descriptors = privileges::raise_fd_limit();
         // Before the first thread: signals that arrive from here on are kept for the loop below.
@@ -148,9 +152,13 @@ impl<'a> Start<'a> {
         let cannot = |error: io::Error| Exit::Launch(format!("cannot start a thread: {error}"));
         let acceptor = Acceptor::start(shared.clone(), bound).map_err(cannot)?;
         let (hanging, retired, watched) = (reconciler.hanging(), reconciler.retired(), shared.clone());
-        spawn("watch", move || watch::run(&watched, &hanging)).map_err(cannot)?;
+        let kept = retired.clone();
+        spawn("watch", move || watch::run(&watched, &hanging, &kept)).map_err(cannot)?;
         let (request, requests) = channel();
         spawn("reload", move || follow(reconciler, &requests)).map_err(cannot)?;
+        if early.load(Ordering::SeqCst) {
+            let _ = request.send(());
+        }
         log.info("Starting to serve");
         if background {
             daemon::ready().map_err(|error| Exit::Launch(format!("cannot leave the terminal: {error}")))?;

@@ -22,15 +22,21 @@ pub struct Medium {
     pub name: ExportName,
     /// Where the bytes are, and which disk it must be.
     pub storage: config::Storage,
-    /// Whether another disk under the path is served without a reload.
-    follow: AtomicBool,
-    /// A failed sync is remembered here for as long as the medium lives (P6).
-    poison: Arc<Poison>,
+    shared: Shared,
     log: Log,
     state: Mutex<State>,
     changed: Condvar,
     /// A check of the open stores is under way, and may take long on a disk that does not answer.
     checking: AtomicBool,
+}
+
+/// What a medium has in common with its successor, as long as sessions came along.
+#[derive(Clone, Default)]
+struct Shared {
+    /// Another disk under the path is served without a reload.
+    follow: Arc<AtomicBool>,
+    /// A failed sync is remembered here (P6).
+    poison: Arc<Poison>,
 }
 
 #[derive(Default)]
@@ -40,8 +46,10 @@ struct State {
     open: Vec<Open>,
     /// Why nobody may enter for now.
     offline: Option<Offline>,
-    /// Fenced for good: the export was removed or has another medium.
+    /// Nobody enters any more: the export was removed or has another medium.
     closed: bool,
+    /// Closed, but its sessions stay (`on_change = keep`), wherever its path leads now.
+    retired: bool,
     /// Threads that may hold a store without a seat: they open one, or look whether it is still the right one.
     holding: usize,
     /// Since when somebody has been opening a store, so that sessions that come together share one.
@@ -71,29 +79,30 @@ impl Medium {
     /// A medium that has not been looked at. With `offline`, nobody may enter before [`Medium::bring_online`].
     #[must_use]
     pub fn new(settings: &config::Export, offline: Option<Offline>, log: Log) -> Arc<Self> {
-        Self::with(settings, State { offline, ..State::default() }, Arc::default(), log)
+        Self::with(settings, State { offline, ..State::default() }, Shared::default(), log)
     }
 
-    fn with(settings: &config::Export, state: State, poison: Arc<Poison>, log: Log) -> Arc<Self> {
-        Arc::new(Self {
+    fn with(settings: &config::Export, state: State, shared: Shared, log: Log) -> Arc<Self> {
+        let medium = Arc::new(Self {
             name: ExportName::from(settings.name.as_bytes()),
             storage: settings.storage.clone(),
-            follow: AtomicBool::new(settings.device_changes == config::DeviceChanges::Follow),
-            poison,
+            shared,
             log,
             state: Mutex::new(State { read_only: settings.readonly, ..state }),
             changed: Condvar::new(),
             checking: AtomicBool::new(false),
-        })
+        });
+        medium.set_follow(settings);
+        medium
     }
 
     /// Whether another disk under the path is served without a reload (`device_changes`).
     pub fn set_follow(&self, settings: &config::Export) {
-        self.follow.store(settings.device_changes == config::DeviceChanges::Follow, Ordering::Relaxed);
+        self.shared.follow.store(settings.device_changes == config::DeviceChanges::Follow, Ordering::Relaxed);
     }
 
     fn follows(&self) -> bool {
-        self.follow.load(Ordering::Relaxed)
+        self.shared.follow.load(Ordering::Relaxed)
     }
 
     /// What was last seen at the path.
@@ -144,14 +153,16 @@ impl Medium {
             all.into_iter().partition(|open| open.identity.same_disk(&probe.identity));
         state.open = elsewhere;
         drop(state);
-        let poison = if on_it.is_empty() { Arc::default() } else { self.poison.clone() };
+        let shared = if on_it.is_empty() { Shared::default() } else { self.shared.clone() };
         let state = State { offline: Some(offline), open: on_it, ..State::default() };
-        Self::with(settings, state, poison, self.log.clone())
+        Self::with(settings, state, shared, self.log.clone())
     }
 
     /// Detaches the medium from the catalog and leaves its sessions alone (`on_change = keep`).
     pub fn retire(&self) {
-        self.lock().closed = true;
+        let mut state = self.lock();
+        (state.closed, state.retired) = (true, true);
+        drop(state);
         self.changed.notify_all();
     }
 
@@ -168,12 +179,18 @@ impl Medium {
     }
 
     /// Waits until each session was seen with no request inside, so that whatever was admitted before has been done.
-    pub fn wait_settled(&self, deadline: Instant) {
-        for sitter in self.sitters() {
-            while !sitter.turnstile.is_empty() && Instant::now() < deadline {
+    /// `false`: not in time.
+    #[must_use]
+    pub fn wait_settled(&self, deadline: Instant) -> bool {
+        self.sitters().iter().all(|sitter| {
+            while !sitter.turnstile.is_empty() {
+                if Instant::now() >= deadline {
+                    return false;
+                }
                 std::thread::sleep(Duration::from_micros(200));
             }
-        }
+            true
+        })
     }
 
     /// The sessions at this medium.

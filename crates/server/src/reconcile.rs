@@ -4,7 +4,7 @@
 
 use crate::catalog::Catalog;
 use crate::commit::{Change, Tally};
-use crate::fence::{Hanging, Retired, Waits, fence, let_in};
+use crate::fence::{Hanging, Retired, Waits, fence, let_in, release};
 use crate::log::Level;
 use crate::medium::Medium;
 use crate::pool::SHARE_MAX;
@@ -17,7 +17,10 @@ use control::{Closing, Line, Outcome};
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+/// How long a reload that takes away the right to write waits for writes that are being done.
+const SETTLE: Duration = Duration::from_secs(1);
 
 /// Keeps the running set in step with the configuration.
 pub struct Reconciler {
@@ -101,7 +104,8 @@ impl Reconciler {
         let tally = self.apply(&loaded, true);
         let kept = self.report_kept(&loaded) + tally.blocked;
         self.loaded = Some(loaded);
-        let outcome = if kept + tally.hanging > 0 { Outcome::Incomplete } else { Outcome::Complete };
+        let held_up = tally.hanging + tally.unsettled;
+        let outcome = if kept + held_up > 0 { Outcome::Incomplete } else { Outcome::Complete };
         let closing = Closing {
             outcome,
             generation: self.shared.catalog().generation,
@@ -112,8 +116,8 @@ impl Reconciler {
             fenced: tally.fenced,
             took: began.elapsed(),
         };
-        let hanging = format!("{} removed or replaced exports have requests that hang", tally.hanging);
-        self.report.close(&closing, (tally.hanging > 0).then_some(&hanging));
+        let reason = format!("{held_up} changed or removed exports have requests that hang");
+        self.report.close(&closing, (held_up > 0).then_some(&reason));
     }
 
     fn refuse(&self, refused: &Refused, began: Instant) {
@@ -147,6 +151,7 @@ impl Reconciler {
             wanted: &wanted,
             prepared: &prepared,
             aloud,
+            settle_until: Instant::now() + SETTLE,
             retired: &self.retired,
         };
         let (entries, old, tally) = change.walk(&plan);
@@ -175,6 +180,7 @@ impl Reconciler {
         let fenced = fence(old, &self.report, Waits::RELOAD);
         tally.fenced = fenced.iter().map(|one| one.sessions).sum();
         let mut hanging = self.hanging.lock().unwrap_or_else(PoisonError::into_inner);
+        release(&mut hanging, &self.report);
         for one in fenced.iter().filter(|one| !one.hanging.is_empty()) {
             one.say_what_hangs(&self.report);
             hanging.push(one.medium.clone());

@@ -34,7 +34,7 @@ impl config::Sources for Files {
             }
             if Instant::now() >= deadline {
                 let reason = "the file goes on changing while it is read".into();
-                return Err(SourceError { missing: false, reason });
+                return Err(SourceError { missing: false, dangling: false, reason });
             }
         }
     }
@@ -127,9 +127,14 @@ fn stamp(metadata: &Metadata) -> (u64, u64, u64, i64, i64, i64, i64) {
 fn unread(path: &Path, error: &io::Error) -> SourceError {
     let failure = failure(error);
     let there = failure.missing && fs::symlink_metadata(path).is_ok();
-    if there { SourceError { missing: false, reason: "the link leads nowhere".into() } } else { failure }
+    if there {
+        SourceError { missing: false, dangling: true, reason: "the link leads nowhere".into() }
+    } else {
+        failure
+    }
 }
 
 fn failure(error: &io::Error) -> SourceError {
-    SourceError { missing: error.kind() == io::ErrorKind::NotFound, reason: error.to_string() }
+    let missing = error.kind() == io::ErrorKind::NotFound;
+    SourceError { missing, dangling: false, reason: error.to_string() }
 }

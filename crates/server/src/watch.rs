@@ -1,31 +1,33 @@
 //! Once a second: is every disk in use still the one that was meant (P4), and has what hung come back (P2)?
 
-use crate::fence::{Hanging, let_in};
-use crate::log::Level;
+use crate::fence::{Hanging, Retired, let_in, release};
 use crate::report::Report;
 use crate::state::Shared;
-use control::Line;
 use session::Workers;
 use std::sync::{Arc, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 const EVERY: Duration = Duration::from_secs(1);
 
 /// Looks for ever, on a thread of its own.
-pub fn run(shared: &Arc<Shared>, hanging: &Hanging) {
+pub fn run(shared: &Arc<Shared>, hanging: &Hanging, retired: &Retired) {
     let report = Report::new(shared.log.clone());
     loop {
         std::thread::sleep(EVERY);
-        end_sessions_on_other_disks(shared, &report);
+        end_sessions_on_other_disks(shared, retired, &report);
         let_successors_in(shared, hanging, &report);
     }
 }
 
 /// Each disk is looked at by a worker: one that does not answer holds up nobody but its own next look.
-fn end_sessions_on_other_disks(shared: &Shared, report: &Report) {
-    for entry in shared.catalog().entries() {
-        let Some(check) = entry.medium.begin_check() else { continue };
-        let (medium, report) = (entry.medium.clone(), report.clone());
+fn end_sessions_on_other_disks(shared: &Shared, retired: &Retired, report: &Report) {
+    let catalog = shared.catalog();
+    // Also those whose export is gone and whose sessions stay: their path may lead elsewhere, their disk may not.
+    let retired = retired.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    for medium in catalog.entries().iter().map(|entry| &entry.medium).chain(&retired) {
+        let Some(check) = medium.begin_check() else { continue };
+        let (medium, report) = (medium.clone(), report.clone());
+        let share = Arc::as_ptr(&medium).addr();
         let look = move || {
             if let Some(why) = check.mismatch() {
                 for sitter in medium.revoke(false) {
@@ -33,24 +35,14 @@ fn end_sessions_on_other_disks(shared: &Shared, report: &Report) {
                 }
             }
         };
-        shared.pool.submit(Arc::as_ptr(&entry.medium).addr(), Box::new(look));
+        shared.pool.submit(share, Box::new(look));
     }
 }
 
 fn let_successors_in(shared: &Shared, hanging: &Hanging, report: &Report) {
     let mut hanging = hanging.lock().unwrap_or_else(PoisonError::into_inner);
     let before = hanging.len();
-    hanging.retain(|medium| {
-        let closed = medium.wait_closed(Instant::now());
-        if closed {
-            let line = Line::new("export released")
-                .with("export", &medium.name)
-                .with("old", &medium.storage.path)
-                .with("reason", "the request that hung has ended");
-            report.say(Level::Notice, line);
-        }
-        !closed
-    });
+    release(&mut hanging, report);
     if hanging.len() < before {
         // Not those of a reload that is not through with its own fence.
         let catalog = shared.catalog();

@@ -79,9 +79,13 @@ fn an_unreadable_file_keeps_its_exports() {
     let (server, ..) = two();
     let conf = server.conf("a.conf");
     if is_root() {
-        // Root reads everything; a directory in its place is as unreadable to it.
+        // Root reads everything, but not what is no file.
+        // What an editor leaves beside a file that it has open is no file; a link in place of one is no removal.
+        let lock = server.conf(".#a.conf");
+        std::os::unix::fs::symlink("user@host.1234", &lock).expect("a link");
+        server.reload().expect_complete();
+        fs::remove_file(lock).expect("removed");
         fs::remove_file(&conf).expect("removed");
-        // A link that leads nowhere is no removal either.
         std::os::unix::fs::symlink("/nonexistent/a.conf", &conf).expect("a link");
         assert!(server.reload().about("export kept", "a").is_some());
         fs::remove_file(&conf).expect("removed");

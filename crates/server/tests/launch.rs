@@ -178,6 +178,30 @@ fn a_server_that_cannot_serve_says_why_and_leaves_nothing() {
     assert!(place.pid().is_none());
 }
 
+/// P7: `pkill -HUP nbd-server` may meet a server that is starting, or the command that starts it. It harms neither, and is
+/// followed.
+#[test]
+fn a_sighup_in_the_middle_of_a_start_harms_nobody() {
+    for (round, delay) in [10, 20, 30, 45, 10, 25].into_iter().enumerate() {
+        // Its files are so young that reading them takes a moment.
+        let place = Place::new("");
+        let mut command = program();
+        command.args(["-C", &place.path("config"), "-p", &place.path("pid")]);
+        if round % 2 == 0 {
+            command.arg("-n");
+        }
+        let mut started = command.stderr(Stdio::null()).spawn().map(Running).expect("it runs");
+        std::thread::sleep(Duration::from_millis(delay));
+        kill_process(started.pid(), Signal::HUP).expect("it runs");
+        wait_until("it serves", || Client::connect_tcp(place.port).is_ok());
+        assert!(place.client().go("disk").is_ok());
+        if round % 2 == 0 {
+            kill_process(started.pid(), Signal::TERM).expect("it runs");
+        }
+        assert!(started.wait().success(), "round {round}");
+    }
+}
+
 /// Bad configurations: file, line, key and what to do, all problems at once, status 1.
 #[test]
 fn a_broken_configuration_is_told_with_file_and_line() {

@@ -139,6 +139,30 @@ fn a_reload_ends_sessions_whose_path_leads_to_an_unwanted_disk() {
     server.open("disk").write(0, &[4; BLOCK]).expect("served again");
 }
 
+/// `on_change = keep`: a session that stays on its old disk stays there wherever its path leads.
+#[test]
+fn a_kept_session_is_not_asked_where_its_path_leads() {
+    let setup = server();
+    let (one, two) = (image(setup.dir(), "one.img", 1), image(setup.dir(), "two.img", 2));
+    let Some(devices) = loops("a_kept_session", &[&one, &two]) else { return };
+    let link = setup.dir().join("vdb");
+    point(&link, devices[0].path());
+    let server = setup.start();
+    server.write_export("disk", &link, "on_change = keep");
+    server.reload().expect_complete();
+    let mut kept = server.open("disk");
+    server.remove_conf("disk.conf");
+    server.reload().expect_complete();
+    point(&link, devices[1].path());
+    // Longer than the watch takes to look.
+    kept.set_timeout(Some(Duration::from_millis(2500))).expect("set");
+    assert!(!kept.is_closed());
+    kept.write(0, &[9; BLOCK]).expect("its first write");
+    kept.flush().expect("flushed");
+    assert_eq!(fs::read(&one).expect("its disk")[0], 9);
+    assert_eq!(fs::read(&two).expect("the other")[0], 2);
+}
+
 /// Regular files follow: one replaced by rename is the new file for new connections, and at the next reload for all. Who
 /// is on the new file already is not disturbed by that.
 #[test]

@@ -35,6 +35,8 @@ impl Transmission<'_> {
         } else {
             self.out.extend(&SimpleReply { error: ErrorNumber::OK, cookie }.encode());
         }
+        // From here on it waits for the client, and changes nothing: neither a fence nor a reload has to wait with it.
+        self.leave();
         let sent = self.line.channel().send_file(self.out.as_slice(), file, offset, len as usize);
         self.out.clear();
         let rest = match sent {
@@ -44,7 +46,6 @@ impl Transmission<'_> {
         };
         self.line.release(!matches!(rest, Ok(true)));
         self.tally.read += u64::from(len);
-        self.leave();
         self.settle();
         match rest {
             Ok(_) => Ok(true),

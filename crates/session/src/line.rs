@@ -25,6 +25,8 @@ pub(crate) struct Line {
     /// The session's thread is in (or about to enter) `wait`, and wants to know of progress.
     waiting: AtomicBool,
     spare: Mutex<Vec<Buffer>>,
+    /// As in the outbox, to be looked at before each request.
+    broken: AtomicBool,
     /// Something was written, zeroed or trimmed that no FLUSH of this session covers yet (P6).
     pub(crate) unflushed: AtomicBool,
 }
@@ -63,6 +65,7 @@ impl Line {
             held: AtomicUsize::new(0),
             waiting: AtomicBool::new(false),
             spare: Mutex::default(),
+            broken: AtomicBool::new(false),
             unflushed: AtomicBool::new(false),
         })
     }
@@ -81,7 +84,7 @@ impl Line {
 
     /// Nothing can be sent any more.
     pub(crate) fn is_broken(&self) -> bool {
-        self.lock().broken
+        self.broken.load(Ordering::Relaxed)
     }
 
     pub(crate) fn held(&self) -> usize {
@@ -242,6 +245,7 @@ impl Line {
     pub(crate) fn break_off(&self) {
         let mut outbox = self.lock();
         outbox.broken = true;
+        self.broken.store(true, Ordering::Relaxed);
         for piece in outbox.queue.drain(..) {
             self.let_go(piece.held);
         }

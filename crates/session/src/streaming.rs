@@ -23,7 +23,6 @@ impl Transmission<'_> {
 
     /// Receives at least one more byte.
     pub(crate) fn receive_more(&mut self) -> Result<(), Ending> {
-        self.still_connected()?;
         self.wait_for_input()?;
         let count = received(self.line.sitter.channel.receive(self.input.room()))?;
         if count == 0 {
@@ -140,7 +139,14 @@ impl Transmission<'_> {
 
     /// A client that takes no more answers is not worth working for.
     pub(crate) fn still_connected(&self) -> Result<(), Ending> {
-        if self.line.is_broken() { Err(Ending::Cut(io::ErrorKind::BrokenPipe.into())) } else { Ok(()) }
+        if !self.line.is_broken() {
+            return Ok(());
+        }
+        Err(if self.export.seats.gate.is_revoked() {
+            Ending::Fenced
+        } else {
+            Ending::Cut(io::ErrorKind::BrokenPipe.into())
+        })
     }
 
     fn end_of_stream(&self) -> Ending {

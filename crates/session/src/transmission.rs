@@ -99,6 +99,7 @@ impl Transmission<'_> {
         loop {
             while let Some(header) = self.input.peek::<{ Request::SIZE }>() {
                 let request = Request::decode(header).map_err(Ending::Malformed)?;
+                self.still_connected()?;
                 self.make_room(&request)?;
                 self.input.consume(Request::SIZE);
                 self.answer(&request)?;

@@ -60,7 +60,7 @@ impl Medium {
         let _turn = self.take_turn()?;
         let assembly = Assembly::new(settings);
         let probe = self.look(&assembly)?;
-        if let Some(export) = self.shared(&probe, &assembly, limits) {
+        if let Some(export) = self.open_already(&probe, &assembly, limits) {
             return Ok(export);
         }
         let store = self.open_store(&probe, &assembly)?;
@@ -169,7 +169,7 @@ impl Medium {
 
     /// An open export on the same disk, of the same size, with the same offer. With another offer the disk is opened once
     /// more; what is known of failed syncs is shared all the same (P6).
-    fn shared(&self, probe: &Probe, assembly: &Assembly, limits: &Limits) -> Option<Arc<Export>> {
+    fn open_already(&self, probe: &Probe, assembly: &Assembly, limits: &Limits) -> Option<Arc<Export>> {
         // Let go only after the lock: the last reference closes a disk, and that can take long.
         let open: Vec<Arc<Export>> = self
             .lock()
@@ -190,7 +190,7 @@ impl Medium {
 
     /// Opens, and looks again: between the probe and the opening another disk may have taken the path.
     fn open_store(&self, probe: &Probe, assembly: &Assembly) -> Result<Arc<FileStore>, Closed> {
-        let store = store::open(&assembly.spec, self.poison.clone())
+        let store = store::open(&assembly.spec, self.shared.poison.clone())
             .map_err(|error| Closed::Because(self.unavailable(&error)))?;
         assembly.is_wanted(store.identity()).map_err(Closed::Because)?;
         if self.is_other_disk(&probe.identity, store.identity()) {
@@ -202,13 +202,14 @@ impl Medium {
     /// Counts a thread that may hold a store without a seat; the fence waits for it.
     fn count_opening(&self) -> Result<Held<'_>, Closed> {
         self.wait_online()?;
-        self.hold().ok_or(Closed::Replaced)
+        let held = self.hold().ok_or(Closed::Replaced)?;
+        if self.lock().closed { Err(Closed::Replaced) } else { Ok(held) }
     }
 
     /// The same for whoever does not enter. `None`: fenced for good.
     pub(super) fn hold(&self) -> Option<Held<'_>> {
         let mut state = self.lock();
-        (!state.closed).then(|| {
+        (!state.closed || state.retired).then(|| {
             state.holding += 1;
             Held { medium: self }
         })

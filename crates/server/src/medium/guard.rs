@@ -55,6 +55,9 @@ impl Medium {
             Err(error) => return Err(error.cause.to_string()),
             Ok(()) => {}
         }
+        if self.lock().retired {
+            return Ok(());
+        }
         let spec = assemble::spec(&self.storage, Access::ReadOnly);
         match store::probe(&spec) {
             Ok(probe) if self.is_other_disk(store.identity(), &probe.identity) => {
