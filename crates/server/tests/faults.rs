@@ -299,6 +299,18 @@ fn what_is_acknowledged_as_durable_is_durable() {
     }
 }
 
+/// A client that asked for much and has gone: what it asked for is not read for nobody.
+#[test]
+fn nobody_works_for_a_client_that_has_gone() {
+    let (store, _, desk) = faulty();
+    let (mut client, ending) = desk.open(false);
+    let many = testkit::request_header(0, CMD_READ, 1, 0, SIZE as u32).repeat(1000);
+    client.send_bytes(&many).expect("sent");
+    drop(client);
+    ending.recv_timeout(PATIENCE).expect("it ends");
+    assert!(store.calls(Verb::Read) < 100, "{} reads", store.calls(Verb::Read));
+}
+
 /// A mistake of ours in one operation costs that operation, or at worst that session; never the count that a fence
 /// waits for.
 #[test]
