@@ -15,6 +15,7 @@ use crate::privileges;
 use crate::reconcile::Reconciler;
 use crate::sources::{Files, MainOnly};
 use crate::state::Shared;
+use crate::stderr::Stderr;
 use crate::watch;
 use config::{Export, Loaded, Sources};
 use session::{Ending, Limits, Sitter};
@@ -40,7 +41,9 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> u8 {
             return outcome.status;
         }
     };
-    match run(&invocation) {
+    let result = run(&invocation);
+    Stderr::flush();
+    match result {
         Ok(()) => 0,
         Err(exit) => {
             eprintln!("{exit}");

@@ -31,6 +31,7 @@ mod report;
 mod socket;
 mod sources;
 mod state;
+mod stderr;
 mod syslog;
 mod watch;
 

@@ -1,9 +1,9 @@
 //! Where the server says things: standard error in the foreground, syslog in the background.
 
+use crate::stderr::Stderr;
 use crate::syslog::Syslog;
 use std::collections::HashMap;
 use std::fs::File;
-use std::io::Write as _;
 use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -39,6 +39,7 @@ enum Sink {
     /// `prefixed`: with `<N>` in front, which systemd takes for the level.
     Stderr {
         prefixed: bool,
+        to: Arc<Stderr>,
     },
     Syslog(Syslog),
     #[cfg(test)]
@@ -61,7 +62,7 @@ impl Log {
     /// Lines on standard error.
     #[must_use]
     pub fn stderr() -> Self {
-        Self::new(Sink::Stderr { prefixed: stderr_is_the_journal() })
+        Self::new(Sink::Stderr { prefixed: stderr_is_the_journal(), to: Stderr::of_this_process() })
     }
 
     /// Syslog, as the original: `nbd_server`, facility daemon, with the process's number.
@@ -88,12 +89,11 @@ impl Log {
         }
         let text = one_line(text);
         match &self.inner.sink {
-            Sink::Stderr { prefixed } => {
+            Sink::Stderr { prefixed, to } => {
                 let line = if *prefixed { format!("<{}>{text}\n", level as u8) } else { format!("{text}\n") };
-                // A closed standard error is no reason to stop serving.
-                let _ = std::io::stderr().lock().write_all(line.as_bytes());
+                to.say(line, matters(&text));
             }
-            Sink::Syslog(syslog) => syslog.send(level as u8, &text, text.starts_with("MIGRATEKIT: ")),
+            Sink::Syslog(syslog) => syslog.send(level as u8, &text, matters(&text)),
             #[cfg(test)]
             Sink::Function(function) => function(level, &text),
         }
@@ -133,6 +133,11 @@ impl Log {
     pub fn info(&self, text: impl AsRef<str>) {
         self.write(Level::Info, text.as_ref());
     }
+}
+
+/// Lines of a reload are waited for by programs.
+fn matters(text: &str) -> bool {
+    text.starts_with("MIGRATEKIT: ")
 }
 
 fn one_line(text: &str) -> String {

@@ -7,6 +7,7 @@ use common::server;
 use std::fs;
 use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
+use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 use testkit::client::counted;
@@ -306,6 +307,49 @@ fn one_session_too_many_is_refused_by_name() {
         assert!(Instant::now() < until, "a place is free again");
     }
     serves(&mut server);
+}
+
+/// Nobody reads what the server says: it serves and reloads all the same.
+#[test]
+fn a_log_that_nobody_reads_holds_nobody_up() {
+    let setup = server();
+    let disk = setup.dir().join("disk.img");
+    fs::write(&disk, [0; 4096]).expect("a disk");
+    let (config, port) = (setup.dir().join("config"), setup.port());
+    let setup = setup.export("disk", &disk, "");
+    fs::write(&config, setup.text()).expect("a configuration");
+    let child = Command::new(env!("CARGO_BIN_EXE_nbd-server"))
+        .args(["-d", "-C"])
+        .arg(&config)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("it runs");
+    let _ended = Ended(child);
+    let until = Instant::now() + Duration::from_secs(10);
+    while TcpStream::connect(("127.0.0.1", port)).is_err() {
+        assert!(Instant::now() < until, "it serves");
+        thread::sleep(Duration::from_millis(5));
+    }
+    // Each says more than a hundred bytes; a pipe holds 65536.
+    for number in 0..2000 {
+        let mut client = Client::connect_tcp(port).expect("connected");
+        client.set_timeout(Some(Duration::from_secs(5))).expect("set");
+        client.go("disk").unwrap_or_else(|why| panic!("client {number}: {why:?}"));
+        assert_eq!(client.read(0, 1), Ok(vec![0]), "client {number}");
+        client.disc().expect("left");
+    }
+}
+
+/// A process that ends with its test.
+struct Ended(Child);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }
 
 /// A name from a client stays inside its line of the log.
