@@ -8,7 +8,7 @@ use rustix::net::{RecvFlags, SendFlags, Shutdown, recv, send, shutdown};
 use session::{Channel, Interest, Ready};
 use std::io;
 use std::sync::OnceLock;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// A connected socket, in blocking mode; what must not block says so in each call.
 #[derive(Debug)]
@@ -32,6 +32,49 @@ impl Socket {
         }
         let fresh = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
         Ok(self.waker.get_or_init(|| fresh).as_fd())
+    }
+}
+
+/// How often a session that cannot be woken looks.
+const WITHOUT_WAKER: Duration = Duration::from_millis(5);
+
+impl Socket {
+    fn wait_with(
+        &self,
+        waker: Option<BorrowedFd<'_>>,
+        interest: Interest,
+        deadline: Option<Instant>,
+    ) -> io::Result<Ready> {
+        let mut events = PollFlags::empty();
+        events.set(PollFlags::IN, interest.receive);
+        events.set(PollFlags::OUT, interest.send);
+        let mut fds = Vec::with_capacity(2);
+        // Without interest the socket is left out: its hang-up would be reported at every call, and never go away.
+        if !events.is_empty() {
+            fds.push(PollFd::new(&self.fd, events));
+        }
+        fds.extend(waker.map(|waker| PollFd::from_borrowed_fd(waker, PollFlags::IN)));
+        let timeout = deadline.map(timespec_until);
+        match poll(&mut fds, timeout.as_ref()) {
+            Ok(0) => {
+                let late = deadline.is_some_and(|at| at <= Instant::now());
+                return Ok(Ready { late, ..Ready::default() });
+            }
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+        let woken = waker.is_some() && fds.last().is_some_and(|fd| !fd.revents().is_empty());
+        if let (Some(waker), true) = (waker, woken) {
+            // Whatever woke us is looked at afterwards; only the count must go.
+            let _ = rustix::io::read(waker, &mut [0_u8; 8]);
+        }
+        let seen = if events.is_empty() { PollFlags::empty() } else { fds[0].revents() };
+        let ended = PollFlags::HUP | PollFlags::ERR | PollFlags::NVAL;
+        Ok(Ready {
+            receive: interest.receive && seen.intersects(PollFlags::IN | ended),
+            send: interest.send && seen.intersects(PollFlags::OUT | ended),
+            late: false,
+        })
     }
 }
 
@@ -76,36 +119,15 @@ impl Channel for Socket {
     }
 
     fn wait(&self, interest: Interest, deadline: Option<Instant>) -> io::Result<Ready> {
-        let waker = self.waker()?;
-        let mut events = PollFlags::empty();
-        events.set(PollFlags::IN, interest.receive);
-        events.set(PollFlags::OUT, interest.send);
-        // Without interest the socket is left out: its hang-up would be reported at every call, and never go away.
-        let both = [PollFd::from_borrowed_fd(waker, PollFlags::IN), PollFd::new(&self.fd, events)];
-        let mut fds = both;
-        let used = if events.is_empty() { 1 } else { 2 };
-        let timeout = deadline.map(timespec_until);
-        match poll(&mut fds[..used], timeout.as_ref()) {
-            Ok(0) => {
-                return Ok(Ready {
-                    late: deadline.is_some_and(|at| at <= Instant::now()),
-                    ..Ready::default()
-                });
-            }
-            Ok(_) | Err(Errno::INTR) => {}
-            Err(error) => return Err(error.into()),
-        }
-        if !fds[0].revents().is_empty() {
-            // Whatever woke us is looked at afterwards; only the count must go.
-            let _ = rustix::io::read(waker, &mut [0_u8; 8]);
-        }
-        let seen = fds[1].revents();
-        let ended = PollFlags::HUP | PollFlags::ERR | PollFlags::NVAL;
-        Ok(Ready {
-            receive: interest.receive && seen.intersects(PollFlags::IN | ended),
-            send: interest.send && seen.intersects(PollFlags::OUT | ended),
-            late: false,
-        })
+        // Without a descriptor to spare there is none to be woken by: then it looks now and then, and nobody is cut off.
+        let Ok(waker) = self.waker() else {
+            let soon = Instant::now() + WITHOUT_WAKER;
+            let until = deadline.map_or(soon, |deadline| deadline.min(soon));
+            let mut ready = self.wait_with(None, interest, Some(until))?;
+            ready.late = deadline.is_some_and(|at| at <= Instant::now());
+            return Ok(ready);
+        };
+        self.wait_with(Some(waker), interest, deadline)
     }
 
     fn wake(&self) {
