@@ -160,17 +160,12 @@ impl Loader<'_> {
 
     fn snippets(&mut self, generic: &Generic) {
         let Some(dir) = &generic.includedir else { return };
-        let mut files = match self.sources.list(dir) {
-            Ok(files) => files,
-            Err(error) => return self.no_directory(dir, &error),
-        };
         // A listing may miss a file that is renamed over while it is made; whether it is gone, reading it tells.
-        for known in self.known_files(dir) {
-            if !files.contains(&known) {
-                files.push(known);
-            }
+        let mut files = self.known_files(dir);
+        match self.sources.list(dir) {
+            Ok(listed) => files.extend(listed),
+            Err(error) => return self.no_directory(dir, &error),
         }
-        files.sort();
         for file in files {
             match self.sources.read(&file) {
                 Ok(text) => self.snippet(&file, &text),

@@ -5,7 +5,7 @@
 use crate::catalog::{Catalog, Entry};
 use crate::fence::Retired;
 use crate::log::Level;
-use crate::medium::{Medium, Offline};
+use crate::medium::Medium;
 use crate::prepare::{Finding, Prepared, entry};
 use crate::report::Report;
 use config::{Config, Export, OnChange, Plan, Step};
@@ -113,7 +113,7 @@ impl Change<'_> {
 
     /// Nobody may enter it before the fence of this reload is finished.
     fn new_medium(&self, settings: &Export) -> Arc<Medium> {
-        Medium::new(settings, Some(Offline::UnderWay), self.report.log().clone())
+        Medium::new(settings, self.report.log().clone())
     }
 
     /// Same storage: other settings, or another size.
@@ -153,9 +153,7 @@ impl Change<'_> {
     ) -> Arc<Medium> {
         let moved = self.prepared.moved.contains(&settings.name);
         let medium = match (before, &finding.found) {
-            (Some(before), Some(found)) if moved && !blocked => {
-                before.medium.successor(settings, found, Offline::UnderWay)
-            }
+            (Some(before), Some(found)) if moved && !blocked => before.medium.successor(settings, found),
             _ => self.new_medium(settings),
         };
         // For those who came along from its predecessor.

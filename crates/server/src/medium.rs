@@ -60,7 +60,7 @@ struct State {
 
 /// Why a medium cannot be entered for now.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Offline {
+enum Offline {
     /// The reload that made it is not through with its fence. That takes a moment, and whoever comes now waits for it.
     UnderWay,
     /// What must end first hangs, says the sentence. Nobody waits for that.
@@ -76,19 +76,20 @@ struct Open {
 }
 
 impl Medium {
-    /// A medium that has not been looked at. With `offline`, nobody may enter before [`Medium::bring_online`].
+    /// A medium that has not been looked at. Nobody may enter before [`Medium::bring_online`].
     #[must_use]
-    pub fn new(settings: &config::Export, offline: Option<Offline>, log: Log) -> Arc<Self> {
-        Self::with(settings, State { offline, ..State::default() }, Shared::default(), log)
+    pub fn new(settings: &config::Export, log: Log) -> Arc<Self> {
+        Self::with(settings, Vec::new(), Shared::default(), log)
     }
 
-    fn with(settings: &config::Export, state: State, shared: Shared, log: Log) -> Arc<Self> {
+    fn with(settings: &config::Export, open: Vec<Open>, shared: Shared, log: Log) -> Arc<Self> {
+        let (offline, read_only) = (Some(Offline::UnderWay), settings.readonly);
         let medium = Arc::new(Self {
             name: ExportName::from(settings.name.as_bytes()),
             storage: settings.storage.clone(),
             shared,
             log,
-            state: Mutex::new(State { read_only: settings.readonly, ..state }),
+            state: Mutex::new(State { open, offline, read_only, ..State::default() }),
             changed: Condvar::new(),
             checking: AtomicBool::new(false),
         });
@@ -146,7 +147,7 @@ impl Medium {
     /// some sessions may be on the new file already; they and their store move over and are not disturbed (P4), and with
     /// them what is known of failed syncs (P6).
     #[must_use]
-    pub fn successor(&self, settings: &config::Export, probe: &Probe, offline: Offline) -> Arc<Self> {
+    pub fn successor(&self, settings: &config::Export, probe: &Probe) -> Arc<Self> {
         let mut state = self.lock();
         let all = std::mem::take(&mut state.open);
         let (on_it, elsewhere): (Vec<Open>, _) =
@@ -154,8 +155,7 @@ impl Medium {
         state.open = elsewhere;
         drop(state);
         let shared = if on_it.is_empty() { Shared::default() } else { self.shared.clone() };
-        let state = State { offline: Some(offline), open: on_it, ..State::default() };
-        Self::with(settings, state, shared, self.log.clone())
+        Self::with(settings, on_it, shared, self.log.clone())
     }
 
     /// Detaches the medium from the catalog and leaves its sessions alone (`on_change = keep`).
@@ -206,15 +206,9 @@ impl Medium {
         if !seats.iter().all(|seats| seats.wait_empty(deadline)) {
             return false;
         }
-        let mut state = self.lock();
-        while state.holding > 0 {
-            let rest = deadline.saturating_duration_since(Instant::now());
-            if rest.is_zero() {
-                return false;
-            }
-            state = self.changed.wait_timeout(state, rest).unwrap_or_else(PoisonError::into_inner).0;
-        }
-        true
+        let rest = deadline.saturating_duration_since(Instant::now());
+        let waited = self.changed.wait_timeout_while(self.lock(), rest, |state| state.holding > 0);
+        !waited.unwrap_or_else(PoisonError::into_inner).1.timed_out()
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

@@ -38,46 +38,6 @@ impl Socket {
 /// How often a session that cannot be woken looks.
 const WITHOUT_WAKER: Duration = Duration::from_millis(5);
 
-impl Socket {
-    fn wait_with(
-        &self,
-        waker: Option<BorrowedFd<'_>>,
-        interest: Interest,
-        deadline: Option<Instant>,
-    ) -> io::Result<Ready> {
-        let mut events = PollFlags::empty();
-        events.set(PollFlags::IN, interest.receive);
-        events.set(PollFlags::OUT, interest.send);
-        let mut fds = Vec::with_capacity(2);
-        // Without interest the socket is left out: its hang-up would be reported at every call, and never go away.
-        if !events.is_empty() {
-            fds.push(PollFd::new(&self.fd, events));
-        }
-        fds.extend(waker.map(|waker| PollFd::from_borrowed_fd(waker, PollFlags::IN)));
-        let timeout = deadline.map(timespec_until);
-        match poll(&mut fds, timeout.as_ref()) {
-            Ok(0) => {
-                let late = deadline.is_some_and(|at| at <= Instant::now());
-                return Ok(Ready { late, ..Ready::default() });
-            }
-            Ok(_) | Err(Errno::INTR) => {}
-            Err(error) => return Err(error.into()),
-        }
-        let woken = waker.is_some() && fds.last().is_some_and(|fd| !fd.revents().is_empty());
-        if let (Some(waker), true) = (waker, woken) {
-            // Whatever woke us is looked at afterwards; only the count must go.
-            let _ = rustix::io::read(waker, &mut [0_u8; 8]);
-        }
-        let seen = if events.is_empty() { PollFlags::empty() } else { fds[0].revents() };
-        let ended = PollFlags::HUP | PollFlags::ERR | PollFlags::NVAL;
-        Ok(Ready {
-            receive: interest.receive && seen.intersects(PollFlags::IN | ended),
-            send: interest.send && seen.intersects(PollFlags::OUT | ended),
-            late: false,
-        })
-    }
-}
-
 impl Channel for Socket {
     fn receive(&self, into: &mut [u8]) -> io::Result<usize> {
         loop {
@@ -120,14 +80,37 @@ impl Channel for Socket {
 
     fn wait(&self, interest: Interest, deadline: Option<Instant>) -> io::Result<Ready> {
         // Without a descriptor to spare there is none to be woken by: then it looks now and then, and nobody is cut off.
-        let Ok(waker) = self.waker() else {
-            let soon = Instant::now() + WITHOUT_WAKER;
-            let until = deadline.map_or(soon, |deadline| deadline.min(soon));
-            let mut ready = self.wait_with(None, interest, Some(until))?;
-            ready.late = deadline.is_some_and(|at| at <= Instant::now());
-            return Ok(ready);
-        };
-        self.wait_with(Some(waker), interest, deadline)
+        let waker = self.waker().ok();
+        let soon = waker.is_none().then(|| Instant::now() + WITHOUT_WAKER);
+        let until = deadline.into_iter().chain(soon).min();
+        let mut events = PollFlags::empty();
+        events.set(PollFlags::IN, interest.receive);
+        events.set(PollFlags::OUT, interest.send);
+        // Without interest the socket is left out: its hang-up would be reported at every call, and never go away.
+        let used = usize::from(waker.is_none())..if events.is_empty() { 1 } else { 2 };
+        let first = waker.unwrap_or(self.fd.as_fd());
+        let mut fds = [PollFd::from_borrowed_fd(first, PollFlags::IN), PollFd::new(&self.fd, events)];
+        match poll(&mut fds[used], until.map(timespec_until).as_ref()) {
+            Ok(0) => {
+                return Ok(Ready {
+                    late: deadline.is_some_and(|at| at <= Instant::now()),
+                    ..Ready::default()
+                });
+            }
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+        if let (Some(waker), false) = (waker, fds[0].revents().is_empty()) {
+            // Whatever woke us is looked at afterwards; only the count must go.
+            let _ = rustix::io::read(waker, &mut [0_u8; 8]);
+        }
+        let seen = fds[1].revents();
+        let ended = PollFlags::HUP | PollFlags::ERR | PollFlags::NVAL;
+        Ok(Ready {
+            receive: interest.receive && seen.intersects(PollFlags::IN | ended),
+            send: interest.send && seen.intersects(PollFlags::OUT | ended),
+            late: false,
+        })
     }
 
     fn wake(&self) {

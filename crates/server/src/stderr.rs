@@ -74,15 +74,8 @@ impl Stderr {
     /// Waits until everything has been written; not for long.
     pub fn flush() {
         let Some(this) = STDERR.get() else { return };
-        let until = Instant::now() + PATIENCE;
-        let mut state = this.lock();
-        while state.writing || !state.lines.is_empty() {
-            let rest = until.saturating_duration_since(Instant::now());
-            if rest.is_zero() {
-                return;
-            }
-            state = this.changed.wait_timeout(state, rest).unwrap_or_else(PoisonError::into_inner).0;
-        }
+        let busy = |state: &mut State| state.writing || !state.lines.is_empty();
+        let _ = this.changed.wait_timeout_while(this.lock(), PATIENCE, busy);
     }
 
     fn write_all(&self, mut to: impl Write) {

@@ -1,6 +1,8 @@
 //! Large reads out of the page cache, sent without a copy. The copy is what a large read costs.
 
+use crate::channel::Channel;
 use crate::ending::Ending;
+use crate::line::send_rest;
 use crate::transmission::Transmission;
 use store::StoreError;
 use wire::{Cookie, ErrorNumber, SimpleReply};
@@ -63,13 +65,9 @@ impl Transmission<'_> {
             let part = left.min(self.limits.piece_len);
             let mut piece = self.line.spare(part);
             self.export.store.read_at(piece.tail(part), at)?;
-            let mut bytes = piece.as_slice();
-            while !bytes.is_empty() {
-                match self.line.channel().send(bytes) {
-                    Ok(count) => bytes = &bytes[count..],
-                    Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-                    Err(_) => return Ok(false),
-                }
+            let send = |channel: &dyn Channel, bytes: &[u8]| channel.send(bytes);
+            if send_rest(self.line.channel(), piece.as_slice(), &mut 0, &send).is_err() {
+                return Ok(false);
             }
             self.line.recycle(piece);
             at += part as u64;

@@ -25,7 +25,7 @@ pub(crate) struct Line {
     /// The session's thread is in (or about to enter) `wait`, and wants to know of progress.
     waiting: AtomicBool,
     spare: Mutex<Vec<Buffer>>,
-    /// As in the outbox, to be looked at before each request.
+    /// Sending failed for good; nothing will leave any more. Raised with the outbox in hand.
     broken: AtomicBool,
     /// Something was written, zeroed or trimmed that no FLUSH of this session covers yet (P6).
     pub(crate) unflushed: AtomicBool,
@@ -36,8 +36,6 @@ struct Outbox {
     queue: VecDeque<Piece>,
     /// Somebody is sending; others only queue.
     sending: bool,
-    /// Sending failed for good; nothing will leave any more.
-    broken: bool,
 }
 
 struct Piece {
@@ -145,7 +143,7 @@ impl Line {
 
     fn enqueue(&self, buffer: Buffer, held: usize) {
         let mut outbox = self.lock();
-        if outbox.broken {
+        if self.is_broken() {
             self.let_go(held);
             return;
         }
@@ -209,7 +207,7 @@ impl Line {
     /// Behind what others are sending, or have left to be sent.
     fn queue_batch(&self, batch: &mut Buffer) {
         let mut outbox = self.lock();
-        if outbox.broken {
+        if self.is_broken() {
             batch.clear();
             return;
         }
@@ -225,7 +223,7 @@ impl Line {
     /// The right to send, if nobody has it and nothing waits. The holder must [`Line::release`] it.
     pub(crate) fn claim(&self) -> bool {
         let mut outbox = self.lock();
-        if outbox.broken || outbox.sending || !outbox.queue.is_empty() {
+        if self.is_broken() || outbox.sending || !outbox.queue.is_empty() {
             return false;
         }
         outbox.sending = true;
@@ -244,7 +242,6 @@ impl Line {
     /// Nothing can be sent any more: drops what is queued and ends the session's thread's waiting.
     pub(crate) fn break_off(&self) {
         let mut outbox = self.lock();
-        outbox.broken = true;
         self.broken.store(true, Ordering::Relaxed);
         for piece in outbox.queue.drain(..) {
             self.let_go(piece.held);
@@ -276,7 +273,7 @@ impl Line {
     }
 }
 
-fn send_rest(
+pub(crate) fn send_rest(
     channel: &dyn Channel,
     bytes: &[u8],
     sent: &mut usize,

@@ -65,7 +65,7 @@ impl Medium {
         }
         let store = self.open_store(&probe, &assembly)?;
         let offer = assemble::offer(&*store, settings, limits);
-        let guard = DiskGuard { medium: self.clone(), store: store.clone(), log: self.log.clone() };
+        let guard = DiskGuard { medium: self.clone(), store: store.clone() };
         let identity = store.identity().clone();
         let export = Export::new(self.name.clone(), offer, store, Arc::new(guard));
         self.publish(&export, Probe { identity, ..probe }, assembly.spec.write)?;

@@ -3,7 +3,6 @@
 
 use super::Medium;
 use crate::assemble;
-use crate::log::Log;
 use crate::report::Report;
 use session::{Export, Guard, Sitter};
 use std::sync::Arc;
@@ -75,8 +74,6 @@ pub struct DiskGuard {
     pub medium: Arc<Medium>,
     /// What is looked through.
     pub store: Arc<FileStore>,
-    /// Where failures are told.
-    pub log: Log,
 }
 
 impl Guard for DiskGuard {
@@ -85,13 +82,13 @@ impl Guard for DiskGuard {
     }
 
     fn wrong_disk(&self, why: &str, gone: &[Arc<Sitter>]) {
-        let report = Report::new(self.log.clone());
+        let report = Report::new(self.medium.log.clone());
         for sitter in gone {
             report.session_fenced(&sitter.peer, &self.medium.name, why);
         }
     }
 
     fn store_failed(&self, error: &StoreError) {
-        self.log.error(format!("export {}: {}: {error}", self.medium.name, self.medium.storage.path));
+        self.medium.log.error(format!("export {}: {}: {error}", self.medium.name, self.medium.storage.path));
     }
 }
