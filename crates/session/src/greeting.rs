@@ -23,9 +23,8 @@ const UNDERSTOOD: u32 = ClientFlags::FIXED_NEWSTYLE.0 | ClientFlags::NO_ZEROES.0
 /// deadline counts from there. `settled` is called once, when an export was chosen.
 pub fn serve(host: &dyn Host, sitter: &Arc<Sitter>, accepted: Instant, settled: impl FnOnce()) -> Ending {
     let mut handshake = Handshake::new(host.limits(), sitter, accepted);
-    match handshake.run(host, sitter) {
+    match handshake.run(host, sitter, settled) {
         Ok(agreed) => {
-            settled();
             host.note(Note::Entered { export: &agreed.entered.export });
             transmit(host, sitter, agreed, handshake.input)
         }
@@ -45,7 +44,12 @@ impl<'a> Handshake<'a> {
         Self { limits, sitter, deadline: accepted + limits.handshake_deadline, input: Input::new() }
     }
 
-    fn run(&mut self, host: &dyn Host, sitter: &Arc<Sitter>) -> Result<Agreed, Ending> {
+    fn run(
+        &mut self,
+        host: &dyn Host,
+        sitter: &Arc<Sitter>,
+        settled: impl FnOnce(),
+    ) -> Result<Agreed, Ending> {
         self.send(&Greeting { flags: OFFERED }.encode())?;
         let flags = u32::from_be_bytes(self.take()?);
         if flags & !UNDERSTOOD != 0 {
@@ -57,13 +61,19 @@ impl<'a> Handshake<'a> {
         loop {
             let header = OptionHeader::decode(&self.take()?).map_err(Ending::Malformed)?;
             let next = self.answer(&mut haggling, header, &mut out)?;
-            let sent = self.send(&out);
-            out.clear();
             match next {
-                Next::Stay => sent?,
-                Next::Transmit(agreed) => return sent.map(|()| agreed),
-                Next::Close(farewell) => return Err(Ending::Farewell(farewell)),
+                Next::Stay => self.send(&out)?,
+                Next::Transmit(agreed) => {
+                    // Before the client knows: who has been told that it is in must not give way as a handshake.
+                    settled();
+                    return self.send(&out).map(|()| agreed);
+                }
+                Next::Close(farewell) => {
+                    let _ = self.send(&out);
+                    return Err(Ending::Farewell(farewell));
+                }
             }
+            out.clear();
         }
     }
 
