@@ -21,6 +21,6 @@ pub use name::ExportName;
 pub use plan::{Change, Plan, Step, export_changes, generic_changes};
 pub use problem::Problem;
 pub use settings::{
-    Config, DeviceChanges, Export, Exports, Generic, MaxConnections, OnChange, Origin, Storage,
-    WantedIdentity,
+    Changes, Config, DeviceChanges, Export, Exports, Generic, Layout, MaxConnections, OnChange, Origin,
+    Storage, Tls, TlsIdentity, Virtstyle, WantedIdentity,
 };

@@ -38,6 +38,7 @@ pub(crate) fn generic(file: &Path, group: &Group) -> Found<Generic> {
         includedir: reader.text("includedir").map(PathBuf::from),
         max_threads: reader.number("max_threads").unwrap_or(default.max_threads),
         strict: reader.flag("strict").unwrap_or(false),
+        ..default
     };
     if settings.max_threads == 0 || settings.max_threads < -1 {
         reader.error(
@@ -63,7 +64,8 @@ pub(crate) fn export(file: &Path, group: &Group) -> Found<Export> {
     let path = reader.path();
     let mut settings = Export::new(ExportName::from(group.name.as_slice()), String::new());
     settings.origin = Origin { file: file.into(), line: group.line };
-    settings.storage = Storage { path, filesize: reader.size(), identity: reader.identity() };
+    settings.storage =
+        Storage { filesize: reader.size(), identity: reader.identity(), ..Storage::plain(path) };
     settings.readonly = reader.flag("readonly").unwrap_or(false);
     settings.flush = reader.flag("flush");
     settings.fua = reader.flag("fua");

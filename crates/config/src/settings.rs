@@ -3,6 +3,7 @@
 use crate::name::ExportName;
 use std::collections::HashMap;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// Everything.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -40,6 +41,29 @@ pub struct Generic {
     pub max_threads: i32,
     /// All or nothing.
     pub strict: bool,
+    /// Mode of the Unix socket's file; what the umask leaves where nothing is said.
+    pub unixsock_mode: Option<u32>,
+    /// Owner of the Unix socket's file: `USER`, `USER:GROUP` or `:GROUP`.
+    pub unixsock_owner: Option<String>,
+    /// Encryption.
+    pub tls: Tls,
+}
+
+/// Encryption, for all exports alike.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tls {
+    /// Clients without TLS are refused, whatever they ask for.
+    pub force: bool,
+    /// The server's certificate and those that lead to its authority, PEM. Without it they are in `keyfile`.
+    pub certfile: Option<PathBuf>,
+    /// The server's private key, PEM.
+    pub keyfile: Option<PathBuf>,
+    /// Authorities of clients, PEM. With it clients must have a certificate.
+    pub cacertfile: Option<PathBuf>,
+    /// Pre-shared keys, `NAME:HEX` a line.
+    pub pskfile: Option<PathBuf>,
+    /// GnuTLS priority string.
+    pub tlsprio: Option<String>,
 }
 
 impl Default for Generic {
@@ -57,6 +81,9 @@ impl Default for Generic {
             includedir: None,
             max_threads: 4,
             strict: false,
+            unixsock_mode: None,
+            unixsock_owner: None,
+            tls: Tls::default(),
         }
     }
 }
@@ -141,6 +168,20 @@ pub struct Export {
     pub exclusive: bool,
     /// Sessions of a removed or repointed export.
     pub on_change: OnChange,
+    /// Clients without TLS do not see it (`force_tls`, `tlsonly`).
+    pub force_tls: bool,
+    /// Who may come, by what TLS knows of them; anybody where the list is empty.
+    pub tls_allow: Vec<TlsIdentity>,
+    /// Command before a session; `%s` stands for the file.
+    pub prerun: Option<String>,
+    /// Command after it.
+    pub postrun: Option<String>,
+    /// File that records every request.
+    pub transactionlog: Option<PathBuf>,
+    /// With the data that is written.
+    pub datalog: bool,
+    /// A session without a request for so long is ended.
+    pub timeout: Option<Duration>,
     /// Where it is described. An export that moves to another file is the same.
     pub origin: Origin,
 }
@@ -151,7 +192,7 @@ impl Export {
     pub fn new(name: ExportName, path: String) -> Self {
         Self {
             name,
-            storage: Storage { path, filesize: None, identity: None },
+            storage: Storage::plain(path),
             readonly: false,
             flush: None,
             fua: None,
@@ -163,6 +204,13 @@ impl Export {
             device_changes: DeviceChanges::Refuse,
             exclusive: false,
             on_change: OnChange::Fence,
+            force_tls: false,
+            tls_allow: Vec::new(),
+            prerun: None,
+            postrun: None,
+            transactionlog: None,
+            datalog: false,
+            timeout: None,
             origin: Origin { file: PathBuf::from("(command line)"), line: 0 },
         }
     }
@@ -199,12 +247,82 @@ impl Eq for Export {}
 /// Where an export's bytes are. Two exports with equal storage have the same store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Storage {
-    /// File or device.
+    /// File or device; with `client`, a template in which `%s` stands for the client and `%%` for a percent sign.
     pub path: String,
+    /// How the template names the client; none where the path is the same for everybody.
+    pub client: Option<Virtstyle>,
     /// Bytes; all where nothing is said.
     pub filesize: Option<u64>,
     /// Which disk it must be.
     pub identity: Option<WantedIdentity>,
+    /// How the bytes are laid out at the path.
+    pub layout: Layout,
+    /// Where changes go.
+    pub changes: Changes,
+}
+
+impl Storage {
+    /// One file or device, changed in place.
+    #[must_use]
+    pub fn plain(path: String) -> Self {
+        Self {
+            path,
+            client: None,
+            filesize: None,
+            identity: None,
+            layout: Layout::One,
+            changes: Changes::InPlace,
+        }
+    }
+}
+
+/// How a path names the client (`virtstyle`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Virtstyle {
+    /// Its address as text.
+    Ipliteral,
+    /// Its address with `/` for each dot.
+    Iphash,
+    /// Its network of so many bits, `/`, its address.
+    Cidrhash(u8),
+}
+
+/// How the bytes of an export are laid out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Layout {
+    /// One file or device.
+    One,
+    /// `PATH.0`, `PATH.1`, … one behind the other (`multifile`).
+    Files,
+    /// A directory of one file a page (`treefiles`).
+    Tree,
+}
+
+/// Where what clients write goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Changes {
+    /// Into the file or device itself.
+    InPlace,
+    /// Into a file of the session's own that goes with it (`copyonwrite`), in this directory or beside the export.
+    Private(Option<PathBuf>),
+    /// Into a file that stays (`overlay`).
+    Overlay(PathBuf),
+    /// There is nothing below: each session has a new empty disk that goes with it (`temporary`).
+    Temporary,
+    /// Into a file of the session's own, as long as what is to be served is not there (`waitfile`); in this directory or
+    /// beside the export.
+    UntilThere(Option<PathBuf>),
+}
+
+/// What TLS knows of a client.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TlsIdentity {
+    /// `CN=…`: the common name in the subject of its certificate.
+    CommonName(String),
+    /// `DN=/…/…`: the whole subject of its certificate, each part behind a slash.
+    Subject(String),
+    /// `psk:…`: the name of its pre-shared key.
+    Psk(String),
 }
 
 /// Which disk an export must be on.
