@@ -48,8 +48,6 @@ fn kind(kind: Kind) -> &'static str {
 fn about(key: &Key) -> String {
     match key.status {
         Status::Working => key.about.to_owned(),
-        Status::Needed(why) => format!("{} **Not served with it**: {why}.", key.about),
-        Status::Missed(why) => format!("{} *Without effect*: {why}.", key.about),
         Status::Dead(why) => format!("{} *Without effect*: {why}.", key.about),
     }
 }

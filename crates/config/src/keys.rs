@@ -1,5 +1,9 @@
 //! The single table of keys: the parser, the manual and the tidy rules read it.
 
+mod suggestion;
+
+pub use suggestion::suggestion;
+
 /// In which groups a key means something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place {
@@ -27,10 +31,6 @@ pub enum Kind {
 pub enum Status {
     /// It works.
     Working,
-    /// Asking for it leaves the export out: serving it without would be wrong.
-    Needed(&'static str),
-    /// Asking for it is named in the log; serving without it is harmless.
-    Missed(&'static str),
     /// Documented once, never did anything in the original.
     Dead(&'static str),
 }
@@ -58,7 +58,7 @@ pub struct Key {
 
 use Kind::{Bytes, Flag, Number, Text};
 use Place::{Export, Generic};
-use Status::{Dead, Missed, Needed, Working};
+use Status::{Dead, Working};
 
 const fn generic(
     name: &'static str,
@@ -74,16 +74,13 @@ const fn export(name: &'static str, kind: Kind, default: &'static str, about: &'
     Key { name, place: Export, kind, default, since: "3.24", status: Working, live: true, about }
 }
 
-const fn later(key: Key, status: Status) -> Key {
-    Key { status, ..key }
+const fn dead(key: Key, why: &'static str) -> Key {
+    Key { status: Dead(why), ..key }
 }
 
 const fn ours(key: Key) -> Key {
     Key { since: "0.1", ..key }
 }
-
-const TLS: &str = "TLS is not supported yet";
-const COW: &str = "copy-on-write is not supported yet";
 
 static KEYS: &[Key] = &[
     generic("user", Text, "", false, "User to become once sockets are open; a name, not a number."),
@@ -115,11 +112,38 @@ static KEYS: &[Key] = &[
     ),
     ours(generic("strict", Flag, "false", true, "Any problem anywhere refuses the whole configuration.")),
     generic("oldstyle", Flag, "false", false, "Gone since 3.10; true ends the start."),
-    later(generic("force_tls", Flag, "false", true, "Refuse clients without TLS."), Needed(TLS)),
-    later(generic("certfile", Text, "", true, "The server's certificate."), Missed(TLS)),
-    later(generic("keyfile", Text, "", true, "The server's private key."), Missed(TLS)),
-    later(generic("cacertfile", Text, "", true, "Certificate authorities of clients."), Missed(TLS)),
-    later(generic("tlsprio", Text, "", true, "TLS versions and ciphers."), Missed(TLS)),
+    ours(generic(
+        "unixsock_mode",
+        Text,
+        "as the umask leaves it",
+        false,
+        "Mode of the Unix socket, as chmod takes it: 0660.",
+    )),
+    ours(generic(
+        "unixsock_owner",
+        Text,
+        "",
+        false,
+        "Owner of the Unix socket, as chown takes it: USER, USER:GROUP or :GROUP.",
+    )),
+    generic("force_tls", Flag, "false", true, "Refuse clients without TLS, whatever they ask for."),
+    generic("certfile", Text, "in keyfile", true, "The server's certificate and those above it, PEM."),
+    generic(
+        "keyfile",
+        Text,
+        "",
+        true,
+        "The server's private key, PEM. Without it and pskfile there is no TLS.",
+    ),
+    generic(
+        "cacertfile",
+        Text,
+        "",
+        true,
+        "Authorities, PEM; with it clients must show a certificate of theirs.",
+    ),
+    ours(generic("pskfile", Text, "", true, "Pre-shared keys, NAME:HEX a line.")),
+    generic("tlsprio", Text, "", true, "TLS versions and ciphers, as GnuTLS writes them."),
     export("exportname", Text, "(required)", "File or block device."),
     export("readonly", Flag, "false", "Refuse changes; open sessions lose their right to write too."),
     export("filesize", Bytes, "0", "Bytes to serve; 0 for all. Creates a missing file of that size."),
@@ -144,52 +168,47 @@ static KEYS: &[Key] = &[
         "fence",
         "Sessions of a removed or repointed export: fence them, or keep them on the old disk.",
     )),
-    later(export("virtstyle", Text, "ipliteral", "How %s in exportname names the client."), Working),
-    later(export("prerun", Text, "", "Command before a session."), Needed("prerun is not supported yet")),
-    later(export("postrun", Text, "", "Command after a session."), Needed("postrun is not supported yet")),
-    later(
-        export("transactionlog", Text, "", "File that records every request."),
-        Needed("transaction logs are not supported yet"),
+    export(
+        "virtstyle",
+        Text,
+        "ipliteral",
+        "How %s in exportname names the client; none for a path to the letter.",
     ),
-    later(
-        export("datalog", Flag, "false", "Record written data too."),
-        Missed("transaction logs are not supported yet"),
+    export("multifile", Flag, "false", "exportname.0, .1, … up to the first gap, as one disk."),
+    export(
+        "treefiles",
+        Flag,
+        "false",
+        "exportname is a directory with a file for each page; needs filesize.",
     ),
-    later(
-        export("multifile", Flag, "false", "exportname.0, .1, … as one disk."),
-        Needed("several files as one disk are not supported yet"),
+    export("copyonwrite", Flag, "false", "Writes are private to the session and go with it."),
+    export("cowdir", Text, "beside the export", "Directory of the files for copyonwrite and waitfile."),
+    export("sparse_cow", Flag, "false", "Accepted: those files are always sparse."),
+    ours(export("overlay", Text, "", "Writes go to this file and stay there; the disk itself is only read.")),
+    export("temporary", Flag, "false", "A new empty disk for each session; needs filesize."),
+    export(
+        "waitfile",
+        Flag,
+        "false",
+        "Serve before the file is there; it is taken in at SIGUSR1. Needs filesize.",
     ),
-    later(
-        export("treefiles", Flag, "false", "A directory of one file a page."),
-        Needed("trees of files are not supported yet"),
-    ),
-    later(export("copyonwrite", Flag, "false", "Writes are private to the session."), Needed(COW)),
-    later(export("cowdir", Text, "", "Where private writes are kept."), Missed(COW)),
-    later(export("sparse_cow", Flag, "false", "Keep private writes sparse."), Missed(COW)),
-    later(
-        export("waitfile", Flag, "false", "Serve before the file is there."),
-        Needed("waiting for a file is not supported yet"),
-    ),
-    later(
-        export("temporary", Flag, "false", "A new empty disk for each session."),
-        Needed("temporary disks are not supported yet"),
-    ),
-    later(
-        export("splice", Flag, "false", "Move data without copying it."),
-        Missed("the server decides itself when to move data without copying"),
-    ),
-    later(export("force_tls", Flag, "false", "Refuse clients without TLS."), Needed(TLS)),
-    later(
-        export("sdp", Flag, "false", "Sockets Direct Protocol."),
-        Needed("this server was built without support for SDP"),
-    ),
-    later(export("listenaddr", Text, "", "Read and never used."), Dead("addresses are set in [generic]")),
-    later(export("timeout", Number, "", "Never did anything."), Dead("there is no idle timeout")),
-    later(
-        export("tlsonly", Flag, "false", "Never did anything."),
-        Needed("it never protected anything, and TLS is not supported yet"),
-    ),
-    later(export("port", Text, "", "Before 3.10 only."), Dead("there is one port, in [generic]")),
+    export("prerun", Text, "", "Command before a session; when it fails, the client is refused."),
+    export("postrun", Text, "", "Command after a session."),
+    export("transactionlog", Text, "", "File that records every request and reply."),
+    export("datalog", Flag, "false", "Record written data too."),
+    export("timeout", Number, "0", "Seconds without a request after which a session is ended; 0 for never."),
+    export("force_tls", Flag, "false", "Clients without TLS do not see the export."),
+    export("tlsonly", Flag, "false", "The same as force_tls."),
+    ours(export(
+        "tls_allow",
+        Text,
+        "",
+        "Who may come, split at comma: CN=…, DN=/…/… or psk:…. Includes force_tls.",
+    )),
+    export("splice", Flag, "false", "Accepted: data moves in whichever way is faster."),
+    export("sdp", Flag, "false", "Gone; true is an error."),
+    dead(export("listenaddr", Text, "", "Read and never used."), "addresses are set in [generic]"),
+    dead(export("port", Text, "", "Before 3.10 only."), "there is one port, in [generic]"),
 ];
 
 /// All keys.
@@ -202,59 +221,6 @@ pub fn keys() -> &'static [Key] {
 #[must_use]
 pub fn find(place: Place, name: &[u8]) -> Option<&'static Key> {
     KEYS.iter().find(|key| key.place == place && key.name.as_bytes() == name)
-}
-
-/// What somebody may have meant with a key that is none.
-#[must_use]
-pub fn suggestion(place: Place, name: &str) -> String {
-    let other = if place == Generic { Export } else { Generic };
-    let alias = match (place, name) {
-        (Generic, "bind" | "address" | "listen") => "listenaddr is the key for addresses",
-        (Generic, "max_connections" | "maxconnections") => "maxconnections is a key of an export",
-        (Generic, "logfile" | "loglevel") => "the log goes to syslog, or to standard error in the foreground",
-        (_, "timeout") => "there is no idle timeout",
-        (Export, "max_connections") => "maxconnections is the key",
-        (Export, "size") => "filesize is the key",
-        (Export, "path" | "file" | "device") => "exportname is the key",
-        _ if find(other, name.as_bytes()).is_some() => {
-            return match place {
-                Generic => "it is a key of an export, not of [generic]".into(),
-                Export => "it is a key of [generic], not of an export".into(),
-            };
-        }
-        _ => "",
-    };
-    if !alias.is_empty() {
-        return alias.into();
-    }
-    let near =
-        KEYS.iter().filter(|key| key.place == place).map(|key| (distance(key.name, name), key.name)).min();
-    match near {
-        Some((0..=2, "readonly")) => {
-            "did you mean readonly? As it stands, the export is served WRITABLE".into()
-        }
-        Some((0..=2, near)) => format!("did you mean {near}?"),
-        _ => "it is ignored".into(),
-    }
-}
-
-/// Letters to add, drop, change or swap with their neighbour to make one word of the other.
-fn distance(one: &str, other: &str) -> usize {
-    let (one, other): (Vec<char>, Vec<char>) = (one.chars().collect(), other.chars().collect());
-    let mut rows = vec![(0..=other.len()).collect::<Vec<usize>>()];
-    for i in 1..=one.len() {
-        let mut row = vec![i];
-        for j in 1..=other.len() {
-            let change = rows[i - 1][j - 1] + usize::from(one[i - 1] != other[j - 1]);
-            let mut best = change.min(rows[i - 1][j] + 1).min(row[j - 1] + 1);
-            if i > 1 && j > 1 && one[i - 1] == other[j - 2] && one[i - 2] == other[j - 1] {
-                best = best.min(rows[i - 2][j - 2] + 1);
-            }
-            row.push(best);
-        }
-        rows.push(row);
-    }
-    rows[one.len()][other.len()]
 }
 
 #[cfg(test)]

@@ -18,7 +18,7 @@ pub use document::Document;
 pub use keys::{Key, Kind, Place, Status, keys};
 pub use load::{KeptBack, Loaded, Options, Refused, SourceError, Sources, load};
 pub use name::ExportName;
-pub use plan::{Change, Plan, Step, export_changes, generic_changes};
+pub use plan::{Change, Plan, Step, export_changes, generic_changes, storage_changes};
 pub use problem::Problem;
 pub use settings::{
     Changes, Config, DeviceChanges, Export, Exports, Generic, Layout, MaxConnections, OnChange, Origin,

@@ -148,7 +148,7 @@ impl Loader<'_> {
         for group in exports {
             let found = read::export(self.main, group);
             self.fatal.extend(found.errors.iter().cloned());
-            self.take_or_lack(found);
+            self.take(found);
         }
         if !document.ends_whole && self.was_whole(self.main) {
             self.fatal.push(half_written(self.main));
@@ -230,7 +230,7 @@ impl Loader<'_> {
                     self.keep_back(file, problem);
                 }
             } else {
-                self.take_or_lack(found);
+                self.take(found);
             }
         }
         if document.ends_whole && !broken {
@@ -238,21 +238,9 @@ impl Loader<'_> {
         }
     }
 
-    /// An export that asks for what is not there yet stays as it was, or out: its file is right, and we are not.
-    fn take_or_lack(&mut self, found: Found<Export>) {
+    fn take(&mut self, found: Found<Export>) {
         self.warnings.extend(found.warnings);
-        if found.lacking.is_empty() {
-            self.claims.push(Claim { export: found.settings, kept: false });
-            return;
-        }
-        let name = found.settings.name;
-        // Another file's export of that name is not held up by this one.
-        let held = self.running.and_then(|running| running.config.exports.get(&name));
-        let held = held.filter(|held| held.origin.file == found.settings.origin.file).cloned();
-        for problem in found.lacking {
-            self.kept_back.push(KeptBack { exports: vec![name.clone()], problem });
-        }
-        self.claims.extend(held.map(|export| Claim { export, kept: true }));
+        self.claims.push(Claim { export: found.settings, kept: false });
     }
 
     fn keep_back(&mut self, file: &Path, problem: Problem) {
@@ -287,6 +275,7 @@ impl Loader<'_> {
     fn conclude(mut self, generic: Generic, options: Options) -> Result<Loaded, Refused> {
         let mut config = Config { generic, ..Config::default() };
         for export in self.settle() {
+            self.warnings.extend(without_tls(&config.generic, &export));
             config.exports.push(export);
         }
         if config.exports.is_empty() && !options.command_line_export && self.fatal.is_empty() {
@@ -344,6 +333,13 @@ impl Loader<'_> {
         let kept = claims.iter().find(|claim| claim.kept);
         kept.or_else(|| claims.iter().find(from_there)).unwrap_or(&claims[0])
     }
+}
+
+fn without_tls(generic: &Generic, export: &Export) -> Option<Problem> {
+    let at = &export.origin;
+    let problem = Problem::at(&at.file, at.line, "TLS is not set up, so nobody can come in");
+    let problem = problem.inside(export.name.to_string(), Some("force_tls")).hint("give keyfile or pskfile");
+    (export.force_tls && !generic.tls.is_set_up()).then_some(problem)
 }
 
 fn half_written(file: &Path) -> Problem {

@@ -1,7 +1,8 @@
 //! What has to be done so that the running set becomes the wanted set. A pure comparison: opens nothing, asks no clock.
 
+use crate::keys::{self, Place};
 use crate::name::ExportName;
-use crate::settings::{Config, Export, Generic};
+use crate::settings::{Config, Export, Generic, Storage};
 use std::collections::BTreeSet;
 
 /// What one export needs.
@@ -66,42 +67,30 @@ pub struct Change {
 /// Settings besides the storage that differ.
 #[must_use]
 pub fn export_changes(old: &Export, new: &Export) -> Vec<Change> {
-    let live = true;
-    let pairs = old.shown().into_iter().zip(new.shown());
-    pairs
-        .filter(|(old, new)| old != new)
-        .map(|((key, old), (_, new))| Change { key, old, new, live })
-        .collect()
+    changes(old.shown(), new.shown(), Place::Export)
+}
+
+/// Settings of the storage that differ: what makes it another store.
+#[must_use]
+pub fn storage_changes(old: &Storage, new: &Storage) -> Vec<Change> {
+    changes(old.shown(), new.shown(), Place::Export)
 }
 
 /// Settings of `[generic]` that differ.
 #[must_use]
 pub fn generic_changes(old: &Generic, new: &Generic) -> Vec<Change> {
-    let pairs = shown(old).into_iter().zip(shown(new));
-    let changed = pairs.filter(|(old, new)| old != new);
+    changes(old.shown(), new.shown(), Place::Generic)
+}
+
+/// Both name the same keys in the same order.
+fn changes(old: Vec<(&'static str, String)>, new: Vec<(&'static str, String)>, place: Place) -> Vec<Change> {
+    let changed = old.into_iter().zip(new).filter(|(old, new)| old != new);
     changed
         .map(|((key, old), (_, new))| {
-            let live =
-                crate::keys::find(crate::keys::Place::Generic, key.as_bytes()).is_some_and(|key| key.live);
+            let live = keys::find(place, key.as_bytes()).is_some_and(|key| key.live);
             Change { key, old, new, live }
         })
         .collect()
-}
-
-fn shown(generic: &Generic) -> [(&'static str, String); 10] {
-    let path = |path: &Option<std::path::PathBuf>| path.as_ref().map(|path| path.display().to_string());
-    [
-        ("user", generic.user.clone().unwrap_or_default()),
-        ("group", generic.group.clone().unwrap_or_default()),
-        ("listenaddr", generic.listenaddr.join(",")),
-        ("port", generic.port.clone()),
-        ("unixsock", path(&generic.unixsock).unwrap_or_default()),
-        ("duallisten", generic.duallisten.to_string()),
-        ("allowlist", generic.allowlist.to_string()),
-        ("includedir", path(&generic.includedir).unwrap_or_default()),
-        ("max_threads", generic.max_threads.to_string()),
-        ("strict", generic.strict.to_string()),
-    ]
 }
 
 #[cfg(test)]

@@ -105,7 +105,7 @@ fn a_broken_snippet_keeps_its_own_exports_and_nothing_else() {
         "",
         "# nothing\n",
         "[a]\nexportname = /x\n[c]\nexportname = /c\nfilesize = 10M\n",
-        "[a]\nexportname = /x\ncopyonwrite = true\n",
+        "[a]\nexportname = /x\nsdp = true\n",
     ];
     for text in broken {
         let (mut disk, running) = two();
@@ -277,77 +277,6 @@ fn the_appliances_files_load_and_say_what_they_ignore() {
     assert_eq!(loaded.kept_back, []);
 }
 
-/// What is not there yet is named, never ignored: the export is left out, or the key is warned of.
-#[test]
-fn keys_of_the_next_issue_are_never_silent() {
-    let out = [
-        "virtstyle = iphash\nexportname = /x/%s",
-        "prerun = true",
-        "postrun = true",
-        "transactionlog = /l",
-        "multifile = true",
-        "treefiles = true",
-        "copyonwrite = true",
-        "waitfile = true",
-        "temporary = true",
-        "force_tls = true",
-        "tlsonly = true",
-    ];
-    let warned = [
-        "datalog = true",
-        "cowdir = /c",
-        "sparse_cow = true",
-        "splice = true",
-        "listenaddr = x",
-        "timeout = 3",
-    ];
-    for (lines, count) in out.iter().map(|line| (line, 0)).chain(warned.iter().map(|line| (line, 1))) {
-        let disk = Disk::new(&[("a.conf", &format!("[a]\nexportname=/a\n{lines}\n"))]);
-        let loaded = start(&disk).expect("it loads");
-        assert_eq!(loaded.config.exports.len(), count, "{lines}");
-        let said =
-            loaded.kept_back.len() + loaded.warnings.iter().filter(|warning| warning.key.is_some()).count();
-        assert_eq!(said, 1, "{lines}");
-    }
-    let mut disk = Disk::new(&[]);
-    disk.write(MAIN, "[generic]\nforce_tls = true\n[a]\nexportname=/a\n");
-    assert!(start(&disk).is_err(), "serving plain what must not be is no option");
-}
-
-/// C-160
-#[test]
-fn a_percent_sign_is_written_twice() {
-    for (lines, path) in [("exportname=/x/100%%", "/x/100%"), ("exportname=/x/%s\nvirtstyle=none", "/x/%s")] {
-        let disk = Disk::new(&[("a.conf", &format!("[a]\n{lines}\n"))]);
-        assert_eq!(paths(&start(&disk).expect("it loads")), named(&[("a", path)]));
-    }
-}
-
-/// C-045, C-054, C-055, C-056, C-057
-#[test]
-fn the_originals_words_are_kept() {
-    let cases = [
-        ("readonly=yes\nexportname=/a", "Could not parse readonly in group a"),
-        ("readonly=true", "Could not find required value exportname in group a"),
-        ("exportname=/a\nvirtstyle=bogus", "Invalid value bogus for parameter virtstyle in group a"),
-        ("exportname=/a\nvirtstyle=cidrhash8", "missing length"),
-        (
-            "exportname=/a\ncopyonwrite=true\nsplice=true",
-            "Cannot mix copyonwrite with splice for an export in group a",
-        ),
-        ("exportname=/a\nsdp=true", "SDP"),
-    ];
-    for (lines, words) in cases {
-        let mut disk = Disk::default();
-        disk.write(MAIN, &format!("[generic]\n[a]\n{lines}\n"));
-        let refused = start(&disk).expect_err(words);
-        assert!(refused.problems.iter().any(|problem| problem.what.contains(words)), "{words}: {refused:?}");
-    }
-    let mut disk = Disk::default();
-    disk.write(MAIN, "[generic]\noldstyle = true\n[a]\nexportname=/a\n");
-    assert!(start(&disk).expect_err("refused").problems[0].what.contains("3.10"));
-}
-
 /// A directory that is listed while a file in it is renamed over may be told without it. That is no removal; one whose
 /// file cannot be read either is.
 #[test]
@@ -364,15 +293,4 @@ fn a_file_that_a_listing_misses_is_not_removed() {
     disk.write(MAIN, "[generic]\nincludedir = /etc/other.d\n");
     let again = load(Path::new(MAIN), &disk, Some(&again), Options::default()).expect("it loads");
     assert_eq!(again.config.exports.len(), 0);
-}
-
-/// A second file that claims a name, and asks for what is not there yet, does not freeze the one that is served.
-#[test]
-fn a_claim_that_cannot_be_served_holds_up_nobody() {
-    let (mut disk, running) = two();
-    disk.snippet("z.conf", "[a]\nexportname = /z\ncopyonwrite = true\n");
-    disk.snippet("a.conf", "[a]\nexportname = /new\n");
-    let loaded = reload(&disk, &running).expect("it loads");
-    assert_eq!(paths(&loaded), named(&[("a", "/new"), ("b", "/b")]));
-    assert_eq!(loaded.kept_back.len(), 1);
 }

@@ -110,38 +110,35 @@ fn with_on_change_keep_old_sessions_stay_on_the_old_disk() {
     assert_eq!((fs::read(&one).expect("one")[0], fs::read(&two).expect("two")[0]), (9, 8));
 }
 
-/// Keys that are not supported yet leave their export out and are named; they never serve something else.
+/// What no server could serve as its file says leaves its export out and is named; it never serves something else.
 #[test]
-fn what_is_not_supported_yet_is_named_and_left_out() {
+fn what_cannot_be_served_as_it_says_is_named_and_left_out() {
     let setup = server();
     let disk = setup.dir().join("disk.img");
     fs::write(&disk, [0; BLOCK]).expect("a disk");
-    let later = [
-        "multifile = true",
-        "treefiles = true",
-        "copyonwrite = true",
-        "temporary = true",
-        "waitfile = true",
-        "force_tls = true",
-        "prerun = /bin/true",
-        "postrun = /bin/true",
-        "transactionlog = /tmp/log",
+    let wrong = [
         "sdp = true",
+        "copyonwrite = true\nwaitfile = true",
+        "copyonwrite = true\nsplice = true",
+        "overlay = /nowhere\ntemporary = true",
+        "overlay =",
+        "virtstyle = bogus",
+        "tls_allow = alice",
+        "timeout = -1",
     ];
     let server =
         setup.export("plain", &disk, "multifile = false\ncopyonwrite = false\nsplice = true").start();
-    for (number, line) in later.into_iter().enumerate() {
-        server.write_export(&format!("later{number}"), &disk, line);
+    for (number, lines) in wrong.into_iter().enumerate() {
+        server.write_export(&format!("wrong{number}"), &disk, lines);
     }
     let reloaded = server.reload();
-    assert_eq!((reloaded.closing.added, reloaded.closing.kept), (0, later.len() as u64));
-    for (number, line) in later.into_iter().enumerate() {
-        let name = format!("later{number}");
-        assert!(server.connect().go(&name).is_err(), "{line}");
-        let key = line.split(' ').next();
+    assert_eq!((reloaded.closing.added, reloaded.closing.kept), (0, wrong.len() as u64));
+    for (number, lines) in wrong.into_iter().enumerate() {
+        assert!(server.connect().go(&format!("wrong{number}")).is_err(), "{lines}");
+        let key = lines.split(' ').next();
         let said =
             reloaded.events.iter().any(|event| event.words == "export kept" && event.value("key") == key);
-        assert!(said, "{line} is named");
+        assert!(said, "{lines} is named");
     }
     assert!(server.connect().go("plain").is_ok());
 }

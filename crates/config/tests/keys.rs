@@ -1,0 +1,405 @@
+//! Every key of the original and of ours, by the value that it becomes, and what is said about it.
+#![allow(missing_docs)]
+
+use config::{
+    Changes, Config, Export, Generic, Layout, Loaded, Options, Plan, Refused, SourceError, Sources, Step,
+    Storage, Tls, TlsIdentity, Virtstyle, export_changes, generic_changes, load, storage_changes,
+};
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// One file and no directory.
+struct Text(String);
+
+impl Sources for Text {
+    fn read(&self, _: &Path) -> Result<Vec<u8>, SourceError> {
+        Ok(self.0.clone().into_bytes())
+    }
+
+    fn list(&self, _: &Path) -> Result<Vec<PathBuf>, SourceError> {
+        Ok(Vec::new())
+    }
+}
+
+fn start(text: &str) -> Result<Loaded, Refused> {
+    load(Path::new("/c"), &Text(text.into()), None, Options::default())
+}
+
+/// An export of these lines, and what was said about them.
+fn export(lines: &str) -> (Export, Vec<String>) {
+    let loaded =
+        start(&format!("[generic]\n[a]\n{lines}\n")).unwrap_or_else(|refused| panic!("{lines}: {refused:?}"));
+    let warnings = loaded.warnings.iter().map(|warning| warning.what.clone()).collect();
+    (loaded.config.exports.iter().next().expect("one export").clone(), warnings)
+}
+
+fn storage(lines: &str) -> (Storage, Vec<String>) {
+    let (export, warnings) = export(lines);
+    (export.storage, warnings)
+}
+
+fn refused(text: &str) -> String {
+    let refused = start(text).err().unwrap_or_else(|| panic!("{text:?} is refused"));
+    refused.problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+}
+
+fn generic(lines: &str) -> (Generic, Vec<String>) {
+    let loaded = start(&format!("[generic]\n{lines}\n[a]\nexportname=/a\n"));
+    let loaded = loaded.unwrap_or_else(|refused| panic!("{lines}: {refused:?}"));
+    (loaded.config.generic, loaded.warnings.iter().map(|warning| warning.what.clone()).collect())
+}
+
+/// C-160: a percent sign is written twice, or the path taken to the letter. Equal meanings are equal values, so that a
+/// reload between two ways of writing one path disturbs nobody.
+#[test]
+fn a_path_is_a_template_only_where_the_client_is_in_it() {
+    let plain = |path: &str| Storage::plain(path.into());
+    assert_eq!(storage("exportname=/x/100%%"), (plain("/x/100%"), vec![]));
+    assert_eq!(storage("exportname=/x/100%\nvirtstyle=none"), (plain("/x/100%"), vec![]));
+    assert_eq!(storage("exportname=/x/%s%d%\nvirtstyle=none"), (plain("/x/%s%d%"), vec![]));
+    assert_eq!(storage("exportname=/x\nvirtstyle=iphash"), (plain("/x"), vec![]));
+    let template = |style| Storage { client: Some(style), ..plain("/100%%/%s") };
+    for (style, wanted) in [
+        ("", Virtstyle::Ipliteral),
+        ("virtstyle = ipliteral", Virtstyle::Ipliteral),
+        ("virtstyle = iphash", Virtstyle::Iphash),
+        ("virtstyle = cidrhash 0x18", Virtstyle::Cidrhash(24)),
+        ("virtstyle = cidrhash16", Virtstyle::Cidrhash(16)),
+    ] {
+        assert_eq!(storage(&format!("exportname=/100%%/%s\n{style}")), (template(wanted), vec![]), "{style}");
+    }
+}
+
+/// C-161: what the original hands to `printf` and crashes from is refused, with what to write instead.
+#[test]
+fn any_other_percent_sign_is_refused_with_a_hint() {
+    for path in ["/x/%d", "/x/%", "/x/%%%", "/x/%5s"] {
+        let said = refused(&format!("[generic]\n[a]\nexportname={path}\n"));
+        assert!(
+            said.contains("/c:3: [a]") && said.contains("%%") && said.contains("virtstyle = none"),
+            "{said}"
+        );
+    }
+}
+
+/// C-045, C-054, C-055, C-056, C-057: in the original's words, so that whoever looks for them finds help.
+#[test]
+fn what_the_original_refuses_is_refused_in_its_words() {
+    let cases = [
+        ("readonly=yes\nexportname=/a", "Could not parse readonly in group a"),
+        ("readonly=true", "Could not find required value exportname in group a"),
+        ("exportname=/a\nvirtstyle=bogus", "Invalid value bogus for parameter virtstyle in group a"),
+        (
+            "exportname=/a\nvirtstyle=cidrhash8",
+            "Invalid value cidrhash8 for parameter virtstyle in group a: missing length",
+        ),
+        ("exportname=/a\nvirtstyle=cidrhash", "missing length"),
+        (
+            "exportname=/a\ncopyonwrite=1\nsplice=1",
+            "Cannot mix copyonwrite with splice for an export in group a",
+        ),
+        (
+            "exportname=/a\ncopyonwrite=1\nwaitfile=1",
+            "Cannot mix copyonwrite with waitfile for an export in group a",
+        ),
+        ("exportname=/a\ndatalog=1\nsplice=1", "Cannot mix datalog with splice for an export in group a"),
+        ("exportname=/a\nsdp=true", "This nbd-server was built without support for SDP, yet group a uses it"),
+        ("exportname=/a\nwaitfile=/path", "Could not parse waitfile in group a"),
+        ("exportname=/a\nlistenaddr=\\q", "Could not parse listenaddr in group a"),
+    ];
+    for (lines, words) in cases {
+        let said = refused(&format!("[generic]\n[a]\n{lines}\n"));
+        assert!(said.contains(words), "{lines}: {said}");
+    }
+    assert!(refused("[generic]\noldstyle=true\n[a]\nexportname=/a\n").contains("Since 3.10, the oldstyle"));
+    assert_eq!(generic("oldstyle = false"), (Generic::default(), vec![]));
+}
+
+/// One key by itself: where bytes are, and where changes go.
+#[test]
+fn each_kind_of_store_has_its_value() {
+    let cases = [
+        ("multifile=true", Layout::Files, Changes::InPlace),
+        ("treefiles=true", Layout::Tree, Changes::InPlace),
+        ("copyonwrite=true", Layout::One, Changes::Private(None)),
+        ("copyonwrite=true\ncowdir=/c\nsparse_cow=true", Layout::One, Changes::Private(Some("/c".into()))),
+        ("copyonwrite=true\ncowdir=", Layout::One, Changes::Private(None)),
+        ("multifile=true\ncopyonwrite=true", Layout::Files, Changes::Private(None)),
+        ("treefiles=true\ncopyonwrite=true", Layout::Tree, Changes::Private(None)),
+        ("overlay=/o", Layout::One, Changes::Overlay("/o".into())),
+        ("multifile=true\noverlay=/o", Layout::Files, Changes::Overlay("/o".into())),
+        ("treefiles=true\noverlay=/o", Layout::Tree, Changes::Overlay("/o".into())),
+        ("temporary=true", Layout::One, Changes::Temporary),
+        ("waitfile=true", Layout::One, Changes::UntilThere(None)),
+        ("waitfile=true\ncowdir=/c\nsplice=true", Layout::One, Changes::UntilThere(Some("/c".into()))),
+        ("multifile=false\ncopyonwrite=false\nsplice=true\nsdp=false", Layout::One, Changes::InPlace),
+    ];
+    for (lines, layout, changes) in cases {
+        let wanted = Storage { filesize: Some(4096), layout, changes, ..Storage::plain("/a".into()) };
+        assert_eq!(storage(&format!("exportname=/a\nfilesize=4096\n{lines}")), (wanted, vec![]), "{lines}");
+    }
+}
+
+/// Where the original follows one key and forgets the other, so do we, and say it.
+#[test]
+fn of_two_keys_the_originals_winner_wins_and_the_other_is_named() {
+    let cases = [
+        (
+            "multifile=1\ntreefiles=1",
+            Layout::Tree,
+            Changes::InPlace,
+            "multifile has no effect with treefiles",
+        ),
+        (
+            "multifile=1\ntemporary=1",
+            Layout::Files,
+            Changes::InPlace,
+            "temporary has no effect with multifile",
+        ),
+        (
+            "treefiles=1\ntemporary=1",
+            Layout::Tree,
+            Changes::InPlace,
+            "temporary has no effect with treefiles",
+        ),
+        (
+            "copyonwrite=1\ntemporary=1",
+            Layout::One,
+            Changes::Temporary,
+            "copyonwrite has no effect with temporary",
+        ),
+        (
+            "waitfile=1\ntemporary=1",
+            Layout::One,
+            Changes::UntilThere(None),
+            "temporary has no effect with waitfile",
+        ),
+        (
+            "waitfile=1\nmultifile=1",
+            Layout::One,
+            Changes::UntilThere(None),
+            "multifile has no effect with waitfile",
+        ),
+        ("cowdir=/c", Layout::One, Changes::InPlace, "cowdir has no effect without copyonwrite or waitfile"),
+    ];
+    for (lines, layout, changes, said) in cases {
+        let (storage, warnings) = storage(&format!("exportname=/a\nfilesize=4096\n{lines}"));
+        assert_eq!((storage.layout, storage.changes), (layout, changes), "{lines}");
+        assert_eq!(warnings, [said], "{lines}");
+    }
+}
+
+#[test]
+fn what_cannot_be_both_is_refused() {
+    for (one, other) in [
+        ("overlay", "copyonwrite"),
+        ("overlay", "temporary"),
+        ("overlay", "waitfile"),
+        ("treefiles", "waitfile"),
+    ] {
+        let said = refused(&format!("[generic]\n[a]\nexportname=/a\nfilesize=1\n{one}=1\n{other}=1\n"));
+        assert!(said.contains(&format!("Cannot mix {one} with {other} for an export in group a")), "{said}");
+    }
+    // No wish to write to the disk itself.
+    assert!(refused("[generic]\n[a]\nexportname=/a\noverlay=\n").contains("overlay"));
+}
+
+/// The original serves a disk of no bytes and says nothing.
+#[test]
+fn a_store_without_a_size_of_its_own_asks_for_filesize() {
+    for key in ["treefiles", "temporary", "waitfile"] {
+        let (_, warnings) = storage(&format!("exportname=/a\n{key}=true"));
+        assert_eq!(warnings.len(), 1, "{key}");
+        assert!(warnings[0].starts_with(key) && warnings[0].contains("filesize"), "{warnings:?}");
+    }
+}
+
+#[test]
+fn hooks_logs_and_limits_have_their_values() {
+    let (export, warnings) = export(
+        "exportname=/a\nprerun=/bin/a %s\npostrun=/bin/b\ntransactionlog=/l\ndatalog=true\ntimeout=30\n",
+    );
+    assert_eq!(warnings, [""; 0]);
+    assert_eq!((export.prerun.as_deref(), export.postrun.as_deref()), (Some("/bin/a %s"), Some("/bin/b")));
+    assert_eq!((export.transactionlog.as_deref(), export.datalog), (Some(Path::new("/l")), true));
+    assert_eq!(export.timeout, Some(Duration::from_secs(30)));
+}
+
+#[test]
+fn an_empty_command_or_log_is_none() {
+    let (export, warnings) = export("exportname=/a\nprerun=\npostrun=\ntransactionlog=\ntimeout=0");
+    assert_eq!(
+        (export.prerun, export.postrun, export.transactionlog, export.timeout),
+        (None, None, None, None)
+    );
+    assert_eq!(warnings, [""; 0]);
+    let (_, warnings) = self::export("exportname=/a\ndatalog=true");
+    assert_eq!(warnings, ["datalog has no effect without transactionlog"]);
+    for seconds in ["-1", "30s", ""] {
+        let said = refused(&format!("[generic]\n[a]\nexportname=/a\ntimeout={seconds}\n"));
+        assert!(said.contains("timeout") && said.contains("group a"), "{said}");
+    }
+}
+
+/// C-049, C-050: `tlsonly` and `timeout` never did anything; now they do what they say.
+#[test]
+fn whoever_asks_for_tls_gets_it() {
+    for lines in ["force_tls=true", "tlsonly=true", "tls_allow=CN=a"] {
+        let (export, warnings) = export(&format!("exportname=/a\n{lines}"));
+        assert!(export.force_tls, "{lines}");
+        assert_eq!(warnings, ["TLS is not set up, so nobody can come in"], "{lines}");
+    }
+    assert!(!export("exportname=/a\nforce_tls=false\ntlsonly=false").0.force_tls);
+    let (export, _) = export("exportname=/a\ntls_allow=CN=a, DN=/C=DE/CN=b,psk:c");
+    let wanted = [
+        TlsIdentity::CommonName("a".into()),
+        TlsIdentity::Subject("/C=DE/CN=b".into()),
+        TlsIdentity::Psk("c".into()),
+    ];
+    assert_eq!(export.tls_allow, wanted);
+    // Nobody means to admit everybody by an empty list.
+    for list in ["", "alice", "CN=a,,psk:b"] {
+        assert!(refused(&format!("[generic]\n[a]\nexportname=/a\ntls_allow={list}\n")).contains("tls_allow"));
+    }
+}
+
+#[test]
+fn the_whole_of_tls_is_read() {
+    let lines = "force_tls=true\ncertfile=/c\nkeyfile=/k\ncacertfile=/ca\npskfile=/p\ntlsprio=NORMAL\n";
+    let (generic, warnings) = generic(lines);
+    let tls = Tls {
+        force: true,
+        certfile: Some("/c".into()),
+        keyfile: Some("/k".into()),
+        cacertfile: Some("/ca".into()),
+        pskfile: Some("/p".into()),
+        tlsprio: Some("NORMAL".into()),
+    };
+    assert_eq!((generic.tls, warnings), (tls, vec![]));
+}
+
+/// TLS that is half set up is off, and who relies on it must know.
+#[test]
+fn tls_without_a_key_is_off_and_said_to_be() {
+    for key in ["certfile", "cacertfile"] {
+        let (_, warnings) = generic(&format!("{key}=/x"));
+        assert_eq!(warnings, [format!("TLS stays off: {key} has no effect without keyfile or pskfile")]);
+        assert_eq!(generic(&format!("{key}=/x\npskfile=/p")).1, [""; 0]);
+    }
+    assert!(generic("force_tls=true").1[0].contains("nobody can come in"));
+    assert_eq!(generic("keyfile=\ncertfile=").0.tls, Tls::default());
+    let said = refused("[generic]\nkeyfile=/k\ncacertfile=\n[a]\nexportname=/a\n");
+    assert!(said.contains("cacertfile"), "{said}");
+}
+
+#[test]
+fn the_unix_socket_has_a_mode_and_an_owner() {
+    let (generic, warnings) = generic("unixsock=/s\nunixsock_mode=0660\nunixsock_owner=nbd:disk");
+    assert_eq!((generic.unixsock_mode, generic.unixsock_owner.as_deref()), (Some(0o660), Some("nbd:disk")));
+    assert_eq!(warnings, [""; 0]);
+    assert_eq!(self::generic("unixsock_mode=0660").1, ["unixsock_mode has no effect without unixsock"]);
+    for line in ["unixsock_mode=rw", "unixsock_mode=1777", "unixsock_owner=:"] {
+        refused(&format!("[generic]\nunixsock=/s\n{line}\n[a]\nexportname=/a\n"));
+    }
+}
+
+/// P9: whatever is another value is named. The keys stand in the table, so that the log says what the file says.
+#[test]
+fn every_setting_that_changes_is_named() {
+    let plain = export("exportname=/a").0;
+    let lines = "readonly=1\nflush=0\nfua=0\ntrim=0\nrotational=1\nsync=1\nmaxconnections=1\nauthfile=/a\n\
+                 device_changes=follow\nexclusive=1\non_change=keep\ntls_allow=psk:a\nprerun=a\npostrun=b\n\
+                 transactionlog=/l\ndatalog=1\ntimeout=1\n";
+    let changed = export(&format!("exportname=/a\n{lines}")).0;
+    let mut named: Vec<_> = export_changes(&plain, &changed).iter().map(|change| change.key).collect();
+    let mut wanted: Vec<&str> = lines.lines().filter_map(|line| line.split('=').next()).collect();
+    wanted.push("force_tls");
+    named.sort_unstable();
+    wanted.sort_unstable();
+    assert_eq!(named, wanted);
+    for line in lines.lines() {
+        assert_ne!(plain, export(&format!("exportname=/a\n{line}")).0, "{line}");
+    }
+}
+
+#[test]
+fn every_setting_of_generic_that_changes_is_named() {
+    let lines = "user=a\ngroup=b\nlistenaddr=c\nport=1\nunixsock=/u\nduallisten=1\nallowlist=1\nincludedir=/i\n\
+                 max_threads=1\nstrict=1\nunixsock_mode=0600\nunixsock_owner=a\nforce_tls=1\ncertfile=/c\nkeyfile=/k\n\
+                 cacertfile=/a\npskfile=/p\ntlsprio=NORMAL\n";
+    let changes = generic_changes(&Generic::default(), &generic(lines).0);
+    let named: Vec<_> = changes.iter().map(|change| change.key).collect();
+    assert_eq!(named, lines.lines().filter_map(|line| line.split('=').next()).collect::<Vec<_>>());
+    let live: Vec<_> = changes.iter().filter(|change| change.live).map(|change| change.key).collect();
+    let wanted =
+        "allowlist includedir max_threads strict force_tls certfile keyfile cacertfile pskfile tlsprio";
+    assert_eq!(live, wanted.split(' ').collect::<Vec<_>>());
+}
+
+/// Any difference in where the bytes are makes it another store, whose old sessions are fenced (P2).
+#[test]
+fn every_change_of_storage_replaces_the_store() {
+    let config =
+        |lines: &str| start(&format!("[generic]\n[a]\nfilesize=4096\n{lines}\n")).expect(lines).config;
+    let step = |old: &Config, new: &Config| Plan::between(old, new, &BTreeSet::new()).steps()[0].clone();
+    let kinds = [
+        "exportname=/a",
+        "exportname=/b",
+        "exportname=/a%s",
+        "exportname=/a%s\nvirtstyle=iphash",
+        "exportname=/a%s\nvirtstyle=none",
+        "exportname=/a\nfilesize=8192",
+        "exportname=/a\nidentity=serial:x",
+        "exportname=/a\nmultifile=1",
+        "exportname=/a\ntreefiles=1",
+        "exportname=/a\ncopyonwrite=1",
+        "exportname=/a\ncopyonwrite=1\ncowdir=/c",
+        "exportname=/a\ntemporary=1",
+        "exportname=/a\nwaitfile=1",
+        "exportname=/a\nwaitfile=1\ncowdir=/c",
+        "exportname=/a\noverlay=/c",
+        "exportname=/a\noverlay=/d",
+    ];
+    for old in kinds {
+        for new in kinds {
+            let (before, after) = (config(old), config(new));
+            let wanted = if old == new { Step::Keep("a".into()) } else { Step::Replace("a".into()) };
+            assert_eq!(step(&before, &after), wanted, "{old} → {new}");
+            let storage = |config: &Config| config.exports.iter().next().expect("one").storage.clone();
+            let named = storage_changes(&storage(&before), &storage(&after));
+            assert_eq!(named.is_empty(), old == new, "{old} → {new}");
+        }
+    }
+    assert_eq!(
+        step(&config("exportname=/a"), &config("exportname=/a\nvirtstyle=none")),
+        Step::Keep("a".into())
+    );
+    assert_eq!(step(&config("exportname=/a"), &config("exportname=/a\ntimeout=5")), Step::Retune("a".into()));
+}
+
+/// C-049: unknown keys, and those of another place, are accepted, and named with what may have been meant.
+#[test]
+fn keys_that_do_nothing_are_accepted_and_named() {
+    let (_, warnings) = export(
+        "exportname=/a\nport=1\nlistenaddr=x\nfoo=1\nunixsock=/s\noverlya=/o\ntls_alow=psk:a\nprerum=x\nfoo[de]=y",
+    );
+    let wanted = [
+        "port has no effect: there is one port, in [generic]",
+        "listenaddr has no effect: addresses are set in [generic]",
+        "unknown key foo: it is ignored",
+        "unknown key unixsock: it is a key of [generic], not of an export",
+        "unknown key overlya: did you mean overlay? As it stands, writes go to the disk ITSELF",
+        "unknown key tls_alow: did you mean tls_allow? As it stands, clients come in WITHOUT it",
+        "unknown key prerum: did you mean prerun?",
+    ];
+    assert_eq!(warnings, wanted);
+    let (_, warnings) = generic("splice=\\q\ntimeout=junk\npsk_file=x");
+    let elsewhere = "it is a key of an export, not of [generic]";
+    let wanted = [
+        format!("unknown key splice: {elsewhere}"),
+        format!("unknown key timeout: {elsewhere}"),
+        "unknown key psk_file: did you mean pskfile?".into(),
+    ];
+    assert_eq!(warnings, wanted);
+}
