@@ -79,6 +79,7 @@ impl Change<'_> {
             let medium = match (step, before) {
                 (Step::Keep(_) | Step::Retune(_), Some(before)) => {
                     self.adjust(settings, before, finding, &mut tally);
+                    self.scatter(settings, before, finding, &mut old, &mut tally);
                     match &blocked {
                         // It was served until now: an exclusive disk has no second writer, not even an old session.
                         Some(why) if before.blocked.is_none() => {
@@ -94,7 +95,8 @@ impl Change<'_> {
                 }
             };
             match &finding.probe {
-                Ok(probe) => medium.remember(probe),
+                Ok(Some(probe)) => medium.remember(probe),
+                Ok(None) => {}
                 Err(reason) => self.unavailable(settings, reason),
             }
             if let Some(why) = &blocked {
@@ -141,6 +143,26 @@ impl Change<'_> {
         tally.changed += changed;
     }
 
+    /// Clients whose own path leads to another disk now; the others stay.
+    fn scatter(
+        &self,
+        settings: &Export,
+        before: &Entry,
+        finding: &Finding,
+        old: &mut Vec<(Arc<Medium>, String)>,
+        tally: &mut Tally,
+    ) {
+        let Some(moved) = before.medium.split_off(&finding.scattered) else { return };
+        tally.changed += 1;
+        let reason = "another disk is at the path of some clients";
+        let line = Line::new("export changed")
+            .with("export", &settings.name)
+            .with("old", path(before))
+            .with("new", &settings.storage.path);
+        self.say(Level::Notice, origin(line, settings).with("reason", reason));
+        old.push((moved, reason.to_owned()));
+    }
+
     /// A new medium, and what stood under the name before is let go.
     fn replace(
         &self,
@@ -158,9 +180,13 @@ impl Change<'_> {
         };
         // For those who came along from its predecessor.
         tally.unsettled += self.set_read_only(&medium, settings.readonly);
-        let size = finding.probe.as_ref().ok().map(|probe| probe.size);
+        let size = finding.probe.as_ref().ok().and_then(|probe| Some(probe.as_ref()?.size));
         let Some(before) = before else {
             tally.added += 1;
+            if self.aloud {
+                // The words of the original, which programs look for (C-219).
+                self.report.log().info(format!("reconfigured new server: {}", settings.name));
+            }
             let line =
                 Line::new("export added").with("export", &settings.name).with("new", &settings.storage.path);
             self.say(Level::Notice, origin(line.maybe("size", size), settings));

@@ -1,12 +1,13 @@
 //! The server as one client may see it.
 
 use crate::access::{self, Peer};
+use crate::assemble::Assembly;
 use crate::catalog::Entry;
 use crate::log::{Level, Log};
-use crate::medium::Closed;
+use crate::medium::{Closed, Visit};
 use crate::state::Shared;
 use session::{Entered, ExportName, Host, Limits, Note, Offer, OptionRefusal, Sitter, Workers};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// How often a session asks the catalog again when a reload overtakes it.
 const OVERTAKEN_MAX: usize = 16;
@@ -15,13 +16,19 @@ const OVERTAKEN_MAX: usize = 16;
 pub struct Guest {
     shared: Arc<Shared>,
     peer: Peer,
+    /// The path of the export that it entered, for the log.
+    assigned: Mutex<String>,
 }
 
 impl Guest {
     /// For a client at this address.
     #[must_use]
     pub fn new(shared: Arc<Shared>, peer: Peer) -> Self {
-        Self { shared, peer }
+        Self { shared, peer, assigned: Mutex::default() }
+    }
+
+    fn assigned(&self) -> MutexGuard<'_, String> {
+        self.assigned.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn log(&self) -> &Log {
@@ -29,7 +36,11 @@ impl Guest {
     }
 
     /// Finds the export and asks `visit` of it; again, when a reload replaced it in between.
-    fn visit<T>(&self, name: &[u8], visit: impl Fn(&Entry) -> Result<T, Closed>) -> Result<T, OptionRefusal> {
+    fn visit<T>(
+        &self,
+        name: &[u8],
+        visit: impl Fn(&Entry, &Visit<'_>) -> Result<T, Closed>,
+    ) -> Result<T, OptionRefusal> {
         for _ in 0..OVERTAKEN_MAX {
             let catalog = self.shared.catalog();
             let entry = catalog.find(name).ok_or(OptionRefusal::UnknownExport)?;
@@ -37,7 +48,9 @@ impl Guest {
             if let Some(why) = &entry.blocked {
                 return Err(self.closed(entry, why.clone()));
             }
-            match visit(entry) {
+            let assembly = Assembly::for_client(&entry.settings, &self.peer);
+            let told = Visit { settings: &entry.settings, assembly: &assembly, limits: &self.shared.limits };
+            match visit(entry, &told) {
                 Ok(answer) => return Ok(answer),
                 Err(Closed::Because(why)) => return Err(self.closed(entry, why)),
                 Err(Closed::Replaced) => {}
@@ -77,12 +90,18 @@ impl Host for Guest {
     }
 
     fn look(&self, name: &[u8]) -> Result<Offer, OptionRefusal> {
-        self.visit(name, |entry| entry.medium.offer(&entry.settings, &self.shared.limits))
+        self.visit(name, |entry, told| entry.medium.offer(told))
     }
 
     fn enter(&self, name: &[u8], sitter: &Arc<Sitter>) -> Result<Entered, OptionRefusal> {
         self.shared.sessions.admit().map_err(OptionRefusal::Policy)?;
-        self.visit(name, |entry| entry.medium.enter(&entry.settings, &self.shared.limits, sitter))
+        self.visit(name, |entry, told| {
+            // Before anything is done for it: a command, a file of its own.
+            entry.medium.has_room(told.settings)?;
+            let entered = entry.medium.enter(told, sitter)?;
+            *self.assigned() = told.assembly.path.display().to_string();
+            Ok(entered)
+        })
     }
 
     fn workers(&self) -> Arc<dyn Workers> {
@@ -107,7 +126,7 @@ impl Host for Guest {
                 }
             }
             Note::Entered { export } => {
-                let path = self.shared.path_of(export);
+                let path = self.assigned().clone();
                 self.log().info(format!("connect from {}, assigned file is {path}", self.peer));
                 self.log().info(format!("Size of exported file/device is {}", export.offer.size));
             }

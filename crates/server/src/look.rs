@@ -1,6 +1,7 @@
 //! Looking at many paths without being held up by one: a disk or a file system that does not answer must not keep a
 //! reload from being carried out for all others.
 
+use crate::assemble::Assembly;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -8,7 +9,7 @@ use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
-use store::{Probe, Spec};
+use store::Probe;
 
 /// What a look may take. A disk that is well answers in microseconds.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -19,25 +20,25 @@ static STUCK: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
 
 /// What is at each path, in order, or why it cannot be told.
 #[must_use]
-pub fn look(specs: Vec<Spec>) -> Vec<Result<Probe, String>> {
-    look_with(specs, PATIENCE, |spec| store::probe(spec).map_err(|error| error.cause.to_string()))
+pub fn look(assemblies: Vec<Assembly>) -> Vec<Result<Probe, String>> {
+    look_with(assemblies, PATIENCE, |assembly| assembly.probe().map_err(|error| error.cause.to_string()))
 }
 
 type Found = Result<Probe, String>;
 
 /// One thread walks along the paths. When it gets stuck, another one takes the next path.
 fn look_with(
-    specs: Vec<Spec>,
+    assemblies: Vec<Assembly>,
     patience: Duration,
-    probe: impl Fn(&Spec) -> Found + Clone + Send + 'static,
+    probe: impl Fn(&Assembly) -> Found + Clone + Send + 'static,
 ) -> Vec<Found> {
-    let specs: Arc<[Spec]> = specs.into();
+    let assemblies: Arc<[Assembly]> = assemblies.into();
     let walker = Arc::new(AtomicUsize::new(0));
     let (found, finds) = channel();
-    let mut all: Vec<Found> = Vec::with_capacity(specs.len());
+    let mut all: Vec<Found> = Vec::with_capacity(assemblies.len());
     let mut wait = patience;
-    walk(&specs, 0, &walker, &found, probe.clone());
-    while all.len() < specs.len() {
+    walk(&assemblies, 0, &walker, &found, probe.clone());
+    while all.len() < assemblies.len() {
         match finds.recv_timeout(wait) {
             // One that was stuck and has come back tells of a path that was given up.
             Ok((at, _)) if at != all.len() => {}
@@ -45,7 +46,7 @@ fn look_with(
             Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
                 all.push(Err(format!("it does not answer within {} s", wait.as_secs_f32())));
                 wait = patience.min(LESS_PATIENCE);
-                walk(&specs, all.len(), &walker, &found, probe.clone());
+                walk(&assemblies, all.len(), &walker, &found, probe.clone());
             }
         }
     }
@@ -53,19 +54,19 @@ fn look_with(
 }
 
 fn walk(
-    specs: &Arc<[Spec]>,
+    assemblies: &Arc<[Assembly]>,
     from: usize,
     walker: &Arc<AtomicUsize>,
     found: &Sender<(usize, Found)>,
-    probe: impl Fn(&Spec) -> Found + Send + 'static,
+    probe: impl Fn(&Assembly) -> Found + Send + 'static,
 ) {
     let me = walker.fetch_add(1, Ordering::SeqCst) + 1;
-    let (specs, walker, found) = (specs.clone(), walker.clone(), found.clone());
+    let (assemblies, walker, found) = (assemblies.clone(), walker.clone(), found.clone());
     let started = thread::Builder::new().name("look".into()).spawn(move || {
-        for (at, spec) in specs.iter().enumerate().skip(from) {
-            let one = if stuck().insert(spec.path.clone()) {
-                let one = probe(spec);
-                stuck().remove(&spec.path);
+        for (at, assembly) in assemblies.iter().enumerate().skip(from) {
+            let one = if stuck().insert(assembly.path.clone()) {
+                let one = probe(assembly);
+                stuck().remove(&assembly.path);
                 one
             } else {
                 Err("it has not answered to an earlier look yet".into())
@@ -86,15 +87,15 @@ fn stuck() -> MutexGuard<'static, BTreeSet<PathBuf>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use store::{Access, Identity, Kind};
+    use store::{Identity, Kind};
 
-    fn specs(names: &[&str]) -> Vec<Spec> {
-        let spec = |name: &&str| Spec { path: PathBuf::from(name), filesize: None, write: Access::ReadOnly };
-        names.iter().map(spec).collect()
+    fn assemblies(paths: &[&str]) -> Vec<Assembly> {
+        let settings = |path: &str| config::Export::new("disk".into(), path.into());
+        paths.iter().filter_map(|path| Assembly::for_all(&settings(path))).collect()
     }
 
     /// The name's length is what is found, so that each can be told from the others.
-    fn found(spec: &Spec) -> Found {
+    fn found(spec: &Assembly) -> Found {
         let size = spec.path.as_os_str().len() as u64;
         Ok(Probe { identity: Identity::File { dev: 1, ino: 1 }, size, kind: Kind::File })
     }
@@ -104,12 +105,12 @@ mod tests {
         let (release, stuck) = channel::<()>();
         let stuck = Arc::new(Mutex::new(stuck));
         let finds =
-            look_with(specs(&["a", "bb", "stuck", "cccc", "stuck", "ddddd"]), Duration::from_millis(100), {
-                move |spec: &Spec| {
-                    if spec.path.as_os_str() == "stuck" {
+            look_with(assemblies(&["a", "bb", "stuck", "cccc", "stuck", "ddddd"]), Duration::from_millis(100), {
+                move |assembly: &Assembly| {
+                    if assembly.path.as_os_str() == "stuck" {
                         let _ = stuck.lock().map(|stuck| stuck.recv());
                     }
-                    found(spec)
+                    found(assembly)
                 }
             });
         let sizes: Vec<Option<u64>> =
@@ -123,6 +124,6 @@ mod tests {
     #[test]
     fn nothing_to_look_at_is_no_reason_to_wait() {
         assert_eq!(look(Vec::new()).len(), 0);
-        assert!(look(specs(&["/nonexistent/disk"]))[0].is_err());
+        assert!(look(assemblies(&["/nonexistent/disk"]))[0].is_err());
     }
 }

@@ -4,17 +4,21 @@
 //! settings. Stores are opened when the first session comes and closed when the last one leaves, so that a disk nobody
 //! uses can be detached at any time.
 
+mod arriving;
 mod entering;
 mod guard;
 
-pub use entering::Closed;
+pub use entering::{Closed, Visit};
 
+use crate::assemble::Assembly;
 use crate::log::Log;
 use session::{Export, ExportName, Seats, Sitter};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
-use store::{Access, Identity, Poison, Probe};
+use store::{Access, Identity, Poison, Probe, WaitingStore};
 
 /// See the module.
 pub struct Medium {
@@ -41,9 +45,12 @@ struct Shared {
 
 #[derive(Default)]
 struct State {
-    /// What start, the last reload or the first appearance found at the path.
-    seen: Option<Probe>,
+    /// What start, the last reload or the first appearance found at the path; at each path, where it depends on the
+    /// client.
+    seen: BTreeMap<PathBuf, Probe>,
     open: Vec<Open>,
+    /// Paths at which what was waited for has come (`waitfile`).
+    arrived: BTreeSet<PathBuf>,
     /// Why nobody may enter for now.
     offline: Option<Offline>,
     /// Nobody enters any more: the export was removed or has another medium.
@@ -71,8 +78,10 @@ enum Offline {
 struct Open {
     export: Weak<Export>,
     seats: Arc<Seats>,
+    assembly: Assembly,
     identity: Identity,
-    access: Access,
+    /// It waits for its file.
+    waiting: Option<Weak<WaitingStore>>,
 }
 
 impl Medium {
@@ -97,6 +106,19 @@ impl Medium {
         medium
     }
 
+    /// The same medium once more, with some of its stores.
+    fn beside(&self, open: Vec<Open>) -> Arc<Self> {
+        Arc::new(Self {
+            name: self.name.clone(),
+            storage: self.storage.clone(),
+            shared: self.shared.clone(),
+            log: self.log.clone(),
+            state: Mutex::new(State { open, ..State::default() }),
+            changed: Condvar::new(),
+            checking: AtomicBool::new(false),
+        })
+    }
+
     /// Whether another disk under the path is served without a reload (`device_changes`).
     pub fn set_follow(&self, settings: &config::Export) {
         self.shared.follow.store(settings.device_changes == config::DeviceChanges::Follow, Ordering::Relaxed);
@@ -106,15 +128,52 @@ impl Medium {
         self.shared.follow.load(Ordering::Relaxed)
     }
 
-    /// What was last seen at the path.
+    /// What was last seen at the path that all clients have in common.
     #[must_use]
     pub fn seen(&self) -> Option<Probe> {
-        self.lock().seen.clone()
+        self.lock().seen.get(Path::new(&self.storage.path)).cloned()
     }
 
-    /// Remembers what a reload found. A file that is yet to be made is nothing.
+    /// Remembers what a reload found at that path. A file that is yet to be made is nothing.
     pub fn remember(&self, probe: &Probe) {
-        self.lock().seen = Some(probe).filter(|probe| !probe.to_be_created()).cloned();
+        let mut state = self.lock();
+        if self.storage.client.is_some() {
+            return;
+        }
+        state.seen.clear();
+        if !probe.to_be_created() {
+            state.seen.insert(self.storage.path.clone().into(), probe.clone());
+        }
+    }
+
+    /// Every path at which something was seen, where it depends on the client.
+    #[must_use]
+    pub fn scattered(&self) -> Vec<PathBuf> {
+        if self.storage.client.is_none() {
+            return Vec::new();
+        }
+        self.lock().seen.keys().cloned().collect()
+    }
+
+    /// What a reload found at the paths of single clients. Sessions at paths that lead to another disk now are split off
+    /// into a medium of their own, to be fenced; the next client gets what is there.
+    #[must_use]
+    pub fn split_off(&self, found: &[(PathBuf, Option<Probe>)]) -> Option<Arc<Self>> {
+        let mut state = self.lock();
+        let mut moved = Vec::new();
+        for (path, now) in found {
+            let Some(now) = now else { continue };
+            if state.seen.get(path).is_some_and(|seen| !seen.identity.same_disk(&now.identity)) {
+                state.seen.insert(path.clone(), now.clone());
+                moved.push(path);
+            }
+        }
+        let (elsewhere, stay): (Vec<Open>, _) =
+            std::mem::take(&mut state.open).into_iter().partition(|open| moved.contains(&&open.assembly.path));
+        state.open = stay;
+        drop(state);
+        let split = || self.beside(elsewhere);
+        (!moved.is_empty()).then(split)
     }
 
     /// Lets sessions in.
@@ -172,7 +231,7 @@ impl Medium {
     pub fn set_read_only(&self, read_only: bool) -> bool {
         let mut state = self.lock();
         state.read_only = read_only;
-        let writable = state.open.iter().filter(|open| read_only && open.access == Access::ReadWrite);
+        let writable = state.open.iter().filter(|open| read_only && open.assembly.access == Access::ReadWrite);
         let open: Vec<Arc<Export>> = writable.filter_map(|open| open.export.upgrade()).collect();
         drop(state);
         open.iter().filter(|export| !export.read_only_now.swap(true, Ordering::SeqCst)).count() > 0

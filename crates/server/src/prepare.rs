@@ -4,9 +4,10 @@ use crate::assemble::Assembly;
 use crate::catalog::{Catalog, Entry};
 use crate::look::look;
 use crate::medium::Medium;
-use config::{Config, Export};
+use config::{Changes, Config, Export};
 use session::ExportName;
 use std::collections::{BTreeSet, HashMap};
+use std::path::PathBuf;
 use std::sync::Arc;
 use store::{Place, Probe};
 
@@ -14,8 +15,10 @@ use store::{Place, Probe};
 pub struct Finding {
     /// What is there, also if it may not be served.
     pub found: Option<Probe>,
-    /// What is there, or why it cannot be served.
-    pub probe: Result<Probe, String>,
+    /// What is there, or why it cannot be served. Nothing where the path depends on the client.
+    pub probe: Result<Option<Probe>, String>,
+    /// What is at the paths of single clients, where the path depends on the client.
+    pub scattered: Vec<(PathBuf, Option<Probe>)>,
     /// The medium of the running export of that name, if its storage is the same.
     pub running: Option<Arc<Medium>>,
 }
@@ -35,11 +38,13 @@ pub struct Prepared {
 impl Prepared {
     /// Looks at every path. Opens nothing for writing, changes nothing.
     #[must_use]
-    pub fn look(wanted: &Config, running: &Catalog) -> Self {
-        let assemblies: Vec<Assembly<'_>> = wanted.exports.iter().map(Assembly::new).collect();
-        let probes = look(assemblies.iter().map(|assembly| assembly.spec.clone()).collect());
+    pub fn look(wanted: &Config, catalog: &Catalog) -> Self {
+        let running = |export: &Export| same_storage(export, catalog);
+        let errands: Vec<Errand> =
+            wanted.exports.iter().map(|export| Errand::new(export, running(export))).collect();
+        let mut probes = look(errands.iter().flat_map(Errand::assemblies).cloned().collect()).into_iter();
         let findings: Vec<Finding> =
-            assemblies.iter().zip(probes).map(|(assembly, probe)| judge(assembly, probe, running)).collect();
+            errands.into_iter().map(|errand| errand.judge(&mut probes)).collect();
         let moved = wanted
             .exports
             .iter()
@@ -48,7 +53,7 @@ impl Prepared {
             .map(|(export, _)| export.name.clone())
             .collect();
         let mut prepared = Self { findings, moved, blocked: HashMap::new(), warnings: Vec::new() };
-        prepared.claim(wanted, running);
+        prepared.claim(wanted, catalog);
         prepared
     }
 
@@ -59,8 +64,8 @@ impl Prepared {
             .exports
             .iter()
             .zip(&self.findings)
-            .filter(|(export, _)| !export.readonly)
-            .filter_map(|(export, finding)| Some((export, finding.probe.as_ref().ok()?)))
+            .filter(|(export, _)| !export.readonly && changes_its_path(export))
+            .filter_map(|(export, finding)| Some((export, finding.probe.as_ref().ok()?.as_ref()?)))
             .collect();
         // Those who write there already come first, so that the newcomer is the one to give way.
         writable.sort_by_key(|(export, _)| {
@@ -75,27 +80,77 @@ impl Prepared {
         });
         let mut holders: HashMap<Place, Vec<&Export>> = HashMap::new();
         for (export, probe) in writable {
-            let Some(place) = probe.identity.place() else { continue };
-            let others = holders.entry(place).or_default();
+            let places = probe.identity.places();
+            let others: Vec<&Export> =
+                places.iter().filter_map(|place| holders.get(place)).flatten().copied().collect();
             if let Some(holder) = others.first() {
-                let both = format!(
-                    "exports {} ({}:{}) and {} ({}:{}) both write to the disk at {}",
-                    holder.name,
-                    holder.origin.file.display(),
-                    holder.origin.line,
-                    export.name,
-                    export.origin.file.display(),
-                    export.origin.line,
-                    export.storage.path
-                );
+                let both = both_write(holder, export);
                 if export.exclusive || others.iter().any(|other| other.exclusive) {
                     self.blocked.insert(export.name.clone(), format!("{both}, and one of them is exclusive"));
                     continue;
                 }
                 self.warnings.push(both);
             }
-            others.push(export);
+            for place in places {
+                holders.entry(place).or_default().push(export);
+            }
         }
+    }
+}
+
+/// Whether what clients write goes to the disk at the path.
+fn changes_its_path(export: &Export) -> bool {
+    matches!(export.storage.changes, Changes::InPlace | Changes::UntilThere(_))
+}
+
+fn both_write(holder: &Export, export: &Export) -> String {
+    format!(
+        "exports {} ({}:{}) and {} ({}:{}) both write to the disk at {}",
+        holder.name,
+        holder.origin.file.display(),
+        holder.origin.line,
+        export.name,
+        export.origin.file.display(),
+        export.origin.line,
+        export.storage.path
+    )
+}
+
+/// What to look at for one export.
+struct Errand {
+    path: String,
+    common: Option<Assembly>,
+    scattered: Vec<Assembly>,
+    running: Option<Arc<Medium>>,
+}
+
+impl Errand {
+    fn new(export: &Export, running: Option<Arc<Medium>>) -> Self {
+        let paths = running.as_ref().map(|medium| medium.scattered()).unwrap_or_default();
+        let scattered = paths.iter().map(|path| Assembly::at(export, path)).collect();
+        Self { path: export.storage.path.clone(), common: Assembly::for_all(export), scattered, running }
+    }
+
+    fn assemblies(&self) -> impl Iterator<Item = &Assembly> {
+        self.common.iter().chain(&self.scattered)
+    }
+
+    /// `probes` gives what was found for each of the assemblies, in their order.
+    fn judge(self, probes: &mut impl Iterator<Item = Result<Probe, String>>) -> Finding {
+        let mut next = || probes.next().unwrap_or_else(|| Err("it was not looked at".into()));
+        let common = self.common.as_ref().map(|assembly| (assembly, next()));
+        let scattered =
+            self.scattered.iter().map(|assembly| (assembly.path.clone(), next().ok())).collect();
+        let Some((assembly, probe)) = common else {
+            return Finding { found: None, probe: Ok(None), scattered, running: self.running };
+        };
+        // What is still waited for is no other disk than the one that may have come.
+        let found = probe.as_ref().ok().filter(|probe| !(assembly.may_wait() && probe.to_be_created()));
+        let found = found.cloned();
+        let probe = probe
+            .map_err(|why| format!("{}: {why}", self.path))
+            .and_then(|probe| assembly.is_wanted(&probe.identity).map(|()| Some(probe)));
+        Finding { found, probe, scattered, running: self.running }
     }
 }
 
@@ -109,31 +164,26 @@ impl Finding {
     /// Old and new size, when the disk is the same and its size is not.
     #[must_use]
     pub fn resized(&self) -> Option<(u64, u64)> {
-        let (Ok(probe), Some(medium)) = (&self.probe, &self.running) else { return None };
+        let (Ok(Some(probe)), Some(medium)) = (&self.probe, &self.running) else { return None };
         let seen = medium.seen()?;
         (seen.size != probe.size && seen.identity.same_disk(&probe.identity))
             .then_some((seen.size, probe.size))
     }
 }
 
-fn judge(assembly: &Assembly<'_>, probe: Result<Probe, String>, running: &Catalog) -> Finding {
-    let export = assembly.settings;
-    let found = probe.as_ref().ok().cloned();
-    let probe = probe
-        .map_err(|why| format!("{}: {why}", export.storage.path))
-        .and_then(|probe| assembly.is_wanted(&probe.identity).map(|()| probe));
-    let running = running
-        .find(export.name.as_bytes())
-        .filter(|entry| entry.settings.storage == export.storage)
-        .map(|entry| entry.medium.clone());
-    Finding { found, probe, running }
+/// The medium of the running export of that name, if its storage is the same.
+fn same_storage(export: &Export, running: &Catalog) -> Option<Arc<Medium>> {
+    let entry = running.find(export.name.as_bytes());
+    let entry = entry.filter(|entry| entry.settings.storage == export.storage);
+    entry.map(|entry| entry.medium.clone())
 }
 
 /// Whether two media lead to one disk, as far as both were seen.
 #[must_use]
 pub fn same_disk(one: &Medium, other: &Medium) -> bool {
-    let place = |medium: &Medium| medium.seen().and_then(|seen| seen.identity.place());
-    place(one).is_some_and(|one| place(other) == Some(one))
+    let places = |medium: &Medium| medium.seen().map(|seen| seen.identity.places()).unwrap_or_default();
+    let other = places(other);
+    places(one).iter().any(|place| other.contains(place))
 }
 
 /// The entry of a running export that stays as it is, or one made anew with the same medium.

@@ -4,7 +4,7 @@ use crate::catalog::Catalog;
 use crate::connections::Sessions;
 use crate::log::Log;
 use crate::pool::Pool;
-use session::{Export, Limits};
+use session::Limits;
 use std::sync::{Arc, PoisonError, RwLock};
 
 /// See the module.
@@ -37,15 +37,5 @@ impl Shared {
     /// From now on these are the exports.
     pub fn swap_catalog(&self, catalog: Catalog) {
         *self.catalog.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(catalog);
-    }
-
-    /// The configured path of an open export, for the log.
-    #[must_use]
-    pub fn path_of(&self, export: &Export) -> String {
-        let catalog = self.catalog();
-        catalog
-            .find(export.name.as_bytes())
-            .map(|entry| entry.medium.storage.path.clone())
-            .unwrap_or_default()
     }
 }

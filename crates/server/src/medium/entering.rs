@@ -2,13 +2,14 @@
 //! open or opens it.
 
 use super::guard::DiskGuard;
-use super::{Medium, Offline, Open};
-use crate::assemble::{self, Assembly};
+use super::{Medium, Offline, Open, State};
+use crate::assemble::{self, Assembled, Assembly};
 use session::{Entered, Export, Limits, Offer, Sitter};
+use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
-use store::{Access, Cause, FileStore, Identity, Probe, StoreError};
+use store::{Access, Cause, Identity, Probe, StoreError};
 
 /// How long a session that chose an export during a reload waits for the fence to finish.
 const ONLINE_WAIT: Duration = Duration::from_secs(5);
@@ -24,25 +25,36 @@ pub enum Closed {
     Replaced,
 }
 
+/// What a session was told of its export, and what of it is settled already.
+pub struct Visit<'a> {
+    /// The settings of the catalog that was asked.
+    pub settings: &'a config::Export,
+    /// What this client's store is made from.
+    pub assembly: &'a Assembly,
+    /// For everybody alike.
+    pub limits: &'a Limits,
+}
+
 impl Medium {
+    /// Whether one more session may come, before anything is done for it.
+    ///
+    /// # Errors
+    /// The limit, and how many there are.
+    pub fn has_room(&self, settings: &config::Export) -> Result<(), Closed> {
+        room(&self.lock(), settings)
+    }
+
     /// Enters a session: shares an open store or opens one.
-    pub fn enter(
-        self: &Arc<Self>,
-        settings: &config::Export,
-        limits: &Limits,
-        sitter: &Arc<Sitter>,
-    ) -> Result<Entered, Closed> {
+    pub fn enter(self: &Arc<Self>, visit: &Visit<'_>, sitter: &Arc<Sitter>) -> Result<Entered, Closed> {
         // Declared first, dropped last: a store that is not wanted after all is closed before the count says so.
         let _counted = self.count_opening()?;
-        let export = self.export(settings, limits)?;
+        let export = self.export(visit)?;
+        // Counting and taking a seat are one act: two who come for the last place must not both get it.
         let state = self.lock();
         if state.closed {
             return Err(Closed::Replaced);
         }
-        let sessions: usize = state.open.iter().map(|open| open.seats.sitters().len()).sum();
-        if !settings.maxconnections.admits(sessions) {
-            return Err(Closed::Because("Connection not allowed (too many clients)".into()));
-        }
+        room(&state, visit.settings)?;
         match export.seats.take(sitter) {
             Some(seat) => Ok(Entered { export, seat }),
             None => Err(Closed::Replaced),
@@ -50,52 +62,75 @@ impl Medium {
     }
 
     /// What a session under these settings would be offered.
-    pub fn offer(self: &Arc<Self>, settings: &config::Export, limits: &Limits) -> Result<Offer, Closed> {
+    pub fn offer(self: &Arc<Self>, visit: &Visit<'_>) -> Result<Offer, Closed> {
         let _counted = self.count_opening()?;
-        Ok(self.export(settings, limits)?.offer)
+        Ok(self.export(visit)?.offer)
     }
 
     /// An open export with these settings: one that is open already, or a new one.
-    fn export(self: &Arc<Self>, settings: &config::Export, limits: &Limits) -> Result<Arc<Export>, Closed> {
-        let _turn = self.take_turn()?;
-        let assembly = Assembly::new(settings);
+    fn export(self: &Arc<Self>, visit: &Visit<'_>) -> Result<Arc<Export>, Closed> {
+        let _turn = self.take_turn(&visit.assembly.path)?;
+        let waits = !self.lock().arrived.contains(&visit.assembly.path);
+        let assembly = visit.assembly.clone().waiting(waits);
         let probe = self.look(&assembly)?;
-        if let Some(export) = self.open_already(&probe, &assembly, limits) {
+        if let Some(export) = self.open_already(&probe, &assembly, visit) {
             return Ok(export);
         }
-        let store = self.open_store(&probe, &assembly)?;
-        let offer = assemble::offer(&*store, settings, limits);
-        let guard = DiskGuard { medium: self.clone(), store: store.clone() };
-        let identity = store.identity().clone();
-        let export = Export::new(self.name.clone(), offer, store, Arc::new(guard));
-        self.publish(&export, Probe { identity, ..probe }, assembly.spec.write)?;
+        let assembled = self.open_store(&probe, &assembly)?;
+        let offer = assemble::offer(&*assembled.store, visit.settings, visit.limits);
+        let guard = DiskGuard {
+            medium: self.clone(),
+            store: assembled.store.clone(),
+            assembly: assembly.clone(),
+            identity: assembled.identity.clone(),
+        };
+        let export = Export::new(self.name.clone(), offer, assembled.store, Arc::new(guard));
+        let open = Open {
+            export: Arc::downgrade(&export),
+            seats: export.seats.clone(),
+            assembly,
+            identity: assembled.identity,
+            waiting: assembled.waiting.as_ref().map(Arc::downgrade),
+        };
+        self.publish(&export, open, probe)?;
         Ok(export)
     }
 
     /// From here on the fence, the watch and other sessions know of it.
-    fn publish(&self, export: &Arc<Export>, opened: Probe, access: Access) -> Result<(), Closed> {
+    fn publish(&self, export: &Arc<Export>, open: Open, probe: Probe) -> Result<(), Closed> {
         let mut state = self.lock();
         if state.closed {
             return Err(Closed::Replaced);
         }
-        if state.read_only && access == Access::ReadWrite {
+        if state.read_only && open.assembly.access == Access::ReadWrite {
             export.read_only_now.store(true, Ordering::SeqCst);
         }
-        let identity = opened.identity.clone();
-        state.seen.get_or_insert(opened);
+        if !open.identity.places().is_empty() {
+            let opened = Probe { identity: open.identity.clone(), ..probe };
+            state.seen.entry(open.assembly.path.clone()).or_insert(opened);
+        }
         state.open.retain(|open| open.export.strong_count() > 0 || !open.seats.is_empty());
-        state.open.push(Open {
-            export: Arc::downgrade(export),
-            seats: export.seats.clone(),
-            identity,
-            access,
-        });
+        state.open.push(open);
+        self.forget_files(&mut state);
         Ok(())
+    }
+
+    /// Files follow their path, so one of a client that has gone is of no use to remember; there may be many.
+    fn forget_files(&self, state: &mut State) {
+        if self.storage.client.is_none() {
+            return;
+        }
+        let open = std::mem::take(&mut state.open);
+        state.seen.retain(|path, seen| {
+            let used = open.iter().any(|open| open.assembly.path == *path);
+            used || !matches!(seen.identity, Identity::File { .. })
+        });
+        state.open = open;
     }
 
     /// One session opens at a time. One that has not come back for long is on a disk that does not answer: nobody queues
     /// behind it.
-    fn take_turn(&self) -> Result<Turn<'_>, Closed> {
+    fn take_turn(&self, path: &Path) -> Result<Turn<'_>, Closed> {
         let mut state = self.lock();
         loop {
             if state.closed {
@@ -107,7 +142,7 @@ impl Medium {
             };
             let Some(rest) = TURN_MAX.checked_sub(since.elapsed()).filter(|rest| !rest.is_zero()) else {
                 let age = since.elapsed().as_secs();
-                let why = format!("{} has not answered to being opened for {age} s", self.storage.path);
+                let why = format!("{} has not answered to being opened for {age} s", path.display());
                 return Err(Closed::Because(why));
             };
             state = self.changed.wait_timeout(state, rest).unwrap_or_else(PoisonError::into_inner).0;
@@ -136,46 +171,34 @@ impl Medium {
 
     /// What is at the path now, if it may be served (P4).
     fn look(&self, assembly: &Assembly) -> Result<Probe, Closed> {
-        let probe =
-            store::probe(&assembly.spec).map_err(|error| Closed::Because(self.unavailable(&error)))?;
+        let probe = assembly.probe().map_err(|error| unavailable(&assembly.path, &error))?;
         assembly.is_wanted(&probe.identity).map_err(Closed::Because)?;
-        match &self.lock().seen {
+        match self.lock().seen.get(&assembly.path) {
             Some(seen) if self.is_other_disk(&seen.identity, &probe.identity) => {
-                Err(Closed::Because(self.other_disk(&seen.identity, &probe.identity)))
+                Err(Closed::Because(other_disk(&assembly.path, &seen.identity, &probe.identity)))
             }
             _ => Ok(probe),
         }
     }
 
-    /// Files follow their path; devices do not, unless they are told to.
+    /// Files follow their path; devices do not, unless they are told to. Where there is nothing yet there is no disk.
     pub(super) fn is_other_disk(&self, seen: &Identity, now: &Identity) -> bool {
-        let files = matches!((seen, now), (Identity::File { .. }, Identity::File { .. }));
-        !self.follows() && !files && !seen.same_disk(now)
-    }
-
-    pub(super) fn other_disk(&self, seen: &Identity, now: &Identity) -> String {
-        format!("another disk is at {} since the last reload: it was {seen}, it is {now}", self.storage.path)
-    }
-
-    fn unavailable(&self, error: &StoreError) -> String {
-        match &error.cause {
-            // The words of the original, which people search their logs for.
-            Cause::Io(_) | Cause::Forbidden => {
-                format!("Could not open exported file {}: {}", self.storage.path, error.cause)
-            }
-            cause => format!("{}: {cause}", self.storage.path),
-        }
+        !self.follows() && !(seen.follows_its_path() && now.follows_its_path()) && !seen.same_disk(now)
     }
 
     /// An open export on the same disk, of the same size, with the same offer. With another offer the disk is opened once
     /// more; what is known of failed syncs is shared all the same (P6).
-    fn open_already(&self, probe: &Probe, assembly: &Assembly, limits: &Limits) -> Option<Arc<Export>> {
+    fn open_already(&self, probe: &Probe, assembly: &Assembly, visit: &Visit<'_>) -> Option<Arc<Export>> {
+        if assembly.is_private() {
+            return None;
+        }
         // Let go only after the lock: the last reference closes a disk, and that can take long.
         let open: Vec<Arc<Export>> = self
             .lock()
             .open
             .iter()
-            .filter(|open| open.identity.same_disk(&probe.identity) && open.access == assembly.spec.write)
+            .filter(|open| open.assembly.path == assembly.path && open.assembly.access == assembly.access)
+            .filter(|open| open.identity.same_disk(&probe.identity) && open.waiting.is_none())
             .filter_map(|open| open.export.upgrade())
             .collect();
         let fits = |export: &&Arc<Export>| {
@@ -183,20 +206,21 @@ impl Medium {
             !export.read_only_now.load(Ordering::SeqCst)
                 && !export.seats.gate.is_revoked()
                 && export.store.geometry().size == probe.size
-                && export.offer == assemble::offer(&*export.store, assembly.settings, limits)
+                && export.offer == assemble::offer(&*export.store, visit.settings, visit.limits)
         };
         open.iter().find(fits).cloned()
     }
 
     /// Opens, and looks again: between the probe and the opening another disk may have taken the path.
-    fn open_store(&self, probe: &Probe, assembly: &Assembly) -> Result<Arc<FileStore>, Closed> {
-        let store = store::open(&assembly.spec, self.shared.poison.clone())
-            .map_err(|error| Closed::Because(self.unavailable(&error)))?;
-        assembly.is_wanted(store.identity()).map_err(Closed::Because)?;
-        if self.is_other_disk(&probe.identity, store.identity()) {
-            return Err(Closed::Because(self.other_disk(&probe.identity, store.identity())));
+    fn open_store(&self, probe: &Probe, assembly: &Assembly) -> Result<Assembled, Closed> {
+        let assembled =
+            assembly.open(&self.shared.poison).map_err(|error| unavailable(&assembly.path, &error))?;
+        assembly.is_wanted(&assembled.identity).map_err(Closed::Because)?;
+        if self.is_other_disk(&probe.identity, &assembled.identity) {
+            let why = other_disk(&assembly.path, &probe.identity, &assembled.identity);
+            return Err(Closed::Because(why));
         }
-        Ok(Arc::new(store))
+        Ok(assembled)
     }
 
     /// Counts a thread that may hold a store without a seat; the fence waits for it.
@@ -214,6 +238,29 @@ impl Medium {
             Held { medium: self }
         })
     }
+}
+
+fn room(state: &State, settings: &config::Export) -> Result<(), Closed> {
+    let sessions: usize = state.open.iter().map(|open| open.seats.sitters().len()).sum();
+    if settings.maxconnections.admits(sessions) {
+        return Ok(());
+    }
+    let max = settings.maxconnections.0.max(0);
+    let why = format!("Connection not allowed (too many clients): {sessions} of {max} connections in use");
+    Err(Closed::Because(why))
+}
+
+pub(super) fn other_disk(path: &Path, seen: &Identity, now: &Identity) -> String {
+    format!("another disk is at {} since the last reload: it was {seen}, it is {now}", path.display())
+}
+
+fn unavailable(path: &Path, error: &StoreError) -> Closed {
+    let path = path.display();
+    Closed::Because(match &error.cause {
+        // The words of the original, which people search their logs for.
+        Cause::Io(_) | Cause::Forbidden => format!("Could not open exported file {path}: {}", error.cause),
+        cause => format!("{path}: {cause}"),
+    })
 }
 
 /// See [`Medium::hold`].

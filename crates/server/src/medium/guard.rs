@@ -2,12 +2,13 @@
 //! watch once a second.
 
 use super::Medium;
-use crate::assemble;
+use super::entering::other_disk;
+use crate::assemble::Assembly;
 use crate::report::Report;
 use session::{Export, Guard, Sitter};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use store::{Access, Cause, FileStore, Store, StoreError};
+use store::{Cause, Identity, Store, StoreError};
 
 /// One check of a medium; over when it is dropped.
 pub struct Check(Arc<Medium>);
@@ -45,22 +46,22 @@ impl Medium {
             .find_map(|export| export.guard.check().err())
     }
 
-    /// What the path leads to now, against the disk that `store` was opened on.
-    fn check(&self, store: &FileStore) -> Result<(), String> {
-        match store.verify() {
+    /// What the path leads to now, against the disk that was opened.
+    fn check(&self, eye: &DiskGuard) -> Result<(), String> {
+        match eye.store.verify() {
             // Following is for disks that nobody named.
             Err(StoreError { cause: Cause::Moved(_), .. })
                 if self.follows() && self.storage.identity.is_none() => {}
             Err(error) => return Err(error.cause.to_string()),
             Ok(()) => {}
         }
-        if self.lock().retired {
+        // Of what is a session's own no path tells anything.
+        if self.lock().retired || eye.identity.places().is_empty() {
             return Ok(());
         }
-        let spec = assemble::spec(&self.storage, Access::ReadOnly);
-        match store::probe(&spec) {
-            Ok(probe) if self.is_other_disk(store.identity(), &probe.identity) => {
-                Err(self.other_disk(store.identity(), &probe.identity))
+        match eye.assembly.probe_again() {
+            Ok(probe) if self.is_other_disk(&eye.identity, &probe.identity) => {
+                Err(other_disk(&eye.assembly.path, &eye.identity, &probe.identity))
             }
             // A link that is gone for a moment is no other disk; whether the disk itself is gone, `verify` has told.
             _ => Ok(()),
@@ -73,12 +74,16 @@ pub struct DiskGuard {
     /// What it is a store of.
     pub medium: Arc<Medium>,
     /// What is looked through.
-    pub store: Arc<FileStore>,
+    pub store: Arc<dyn Store>,
+    /// What it was made from.
+    pub assembly: Assembly,
+    /// The disk that was opened.
+    pub identity: Identity,
 }
 
 impl Guard for DiskGuard {
     fn check(&self) -> Result<(), String> {
-        self.medium.check(&self.store)
+        self.medium.check(self)
     }
 
     fn wrong_disk(&self, why: &str, gone: &[Arc<Sitter>]) {
@@ -89,6 +94,7 @@ impl Guard for DiskGuard {
     }
 
     fn store_failed(&self, error: &StoreError) {
-        self.medium.log.error(format!("export {}: {}: {error}", self.medium.name, self.medium.storage.path));
+        let (name, path) = (&self.medium.name, self.assembly.path.display());
+        self.medium.log.error(format!("export {name}: {path}: {error}"));
     }
 }
