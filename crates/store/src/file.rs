@@ -3,6 +3,7 @@
 use crate::errno::{Medium, cause, not_supported};
 use crate::identity::{DeviceIdentity, Identity, same_disks};
 use crate::open::{Kind, Probe};
+use crate::scratch::Held;
 use crate::sync::{Syncs, Unsynced};
 use crate::sysfs::Sysfs;
 use crate::{
@@ -35,6 +36,8 @@ pub struct FileStore {
     syncs: Syncs,
     poison: Arc<Poison>,
     sysfs: Sysfs,
+    /// Of a file that is ours alone: what is given back with it.
+    pub(crate) held: Option<Held>,
 }
 
 impl FileStore {
@@ -55,6 +58,7 @@ impl FileStore {
             syncs: Syncs::default(),
             poison,
             sysfs: Sysfs::default(),
+            held: None,
         }
     }
 
@@ -204,6 +208,12 @@ impl FileStore {
             Identity::Device(device) => Some(device),
             _ => None,
         }
+    }
+}
+
+impl Drop for FileStore {
+    fn drop(&mut self) {
+        let _ = self.held.take().map(|held| held.let_go(&self.fd));
     }
 }
 

@@ -7,19 +7,30 @@ mod error;
 mod file;
 mod identity;
 mod open;
+mod overlay;
+mod overlay_bitmap;
+mod overlay_file;
+mod overlay_layer;
+mod overlay_pages;
 mod poison;
+mod scratch;
 mod sync;
 #[allow(unsafe_code)]
 mod sys;
 mod sysfs;
 #[cfg(test)]
 mod testing;
+mod waiting;
 
 pub use error::{Cause, StoreError, Verb};
 pub use file::FileStore;
 pub use identity::{DeviceIdentity, Identity, Partition, Place, Wanted};
 pub use open::{Access, Kind, Probe, Spec, open, probe};
+pub use overlay::OverlayStore;
+pub use overlay_file::open_overlay;
 pub use poison::Poison;
+pub use scratch::scratch;
+pub use waiting::WaitingStore;
 
 use std::os::fd::BorrowedFd;
 

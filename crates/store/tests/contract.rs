@@ -4,6 +4,7 @@
 use std::path::Path;
 use std::sync::Arc;
 use store::{Access, Cause, Durability, FileStore, Poison, Spec, Store, ZeroHow};
+use store::{OverlayStore, WaitingStore};
 use testkit::{LoopDevice, MemoryStore, TempDir, is_root, pattern, skip_or_fail};
 
 const SIZE: u64 = 4 << 20;
@@ -13,11 +14,39 @@ fn open(path: &Path) -> FileStore {
     store::open(&spec, Arc::new(Poison::new())).expect("it opens")
 }
 
+/// Stores made of others: over what is in memory, and over files.
+fn layered(dir: &TempDir) -> Vec<(&'static str, Box<dyn Store>)> {
+    let (size, kept_size) = (SIZE as usize, OverlayStore::kept_size(SIZE));
+    let base = || Arc::new(MemoryStore::from_bytes(noise(7, size)));
+    let memory = |size| Arc::new(MemoryStore::new(size));
+    std::fs::write(dir.join("base"), noise(7, size)).expect("a base");
+    let file = Arc::new(open(&dir.join("base")));
+    let diff = store::scratch(dir.path(), "base", "127.0.0.1", SIZE, Arc::default()).expect("a diff file");
+    let overlay = store::open_overlay(&dir.join("overlay"), kept_size, Arc::default()).expect("its file");
+    let waiting = WaitingStore::new(memory(size), SIZE).expect("large enough");
+    waiting.write_at(&noise(8, 4096), 8192, Durability::Cached).expect("a whole page");
+    waiting.switch(base()).expect("merged");
+    let private = OverlayStore::private(base(), memory(size)).expect("large enough");
+    let kept = OverlayStore::kept(base(), memory(kept_size as usize)).expect("new");
+    let of_files = OverlayStore::private(file.clone(), Arc::new(diff)).expect("large enough");
+    let kept_files = OverlayStore::kept(file, Arc::new(overlay)).expect("new");
+    vec![
+        ("private overlay", Box::new(private)),
+        ("overlay that stays", Box::new(kept)),
+        ("private overlay of files", Box::new(of_files)),
+        ("overlay of files that stays", Box::new(kept_files)),
+        ("waiting no more", Box::new(waiting)),
+    ]
+}
+
 /// Runs a claim over every kind of store.
 fn each(test: &str, claim: impl Fn(&str, &dyn Store)) {
     let dir = TempDir::new("store");
     claim("memory", &MemoryStore::new(SIZE as usize));
     claim("file", &open(&dir.sparse("file", SIZE)));
+    for (kind, store) in layered(&dir) {
+        claim(kind, &*store);
+    }
     let backing = dir.sparse("backing", SIZE);
     match LoopDevice::attach(&backing).filter(|_| is_root()) {
         Some(device) => claim("device", &open(device.path())),

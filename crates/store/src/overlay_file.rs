@@ -1,0 +1,89 @@
+//! The file of an overlay that stays. One server has it at a time.
+
+use crate::file::FileStore;
+use crate::scratch::{Held, leads_to, lock, of_ours, words};
+use crate::{Cause, Poison, StoreError, Verb};
+use rustix::fd::OwnedFd;
+use rustix::fs::{FileType, Mode, OFlags, fstat, fsync, ftruncate, open as open_path};
+use rustix::io::Errno;
+use std::path::Path;
+use std::sync::Arc;
+
+const FLAGS: OFlags = OFlags::RDWR.union(OFlags::CLOEXEC).union(OFlags::NONBLOCK).union(OFlags::NOCTTY);
+/// A file that is replaced again and again while it is opened is somebody's mistake.
+const TRIES: u32 = 100;
+
+/// Opens the file of an overlay that stays, or makes it, for nobody else; it is locked until the store is dropped. An
+/// empty file gets `size` bytes, sparse: [`crate::OverlayStore::kept_size`] says how many.
+///
+/// # Errors
+/// [`Cause::Other`] where somebody else has it: `the overlay … is in use`; [`Cause::Unsupported`] where it has another size,
+/// or is no plain file; and what the system says of the path.
+pub fn open_overlay(path: &Path, size: u64, poison: Arc<Poison>) -> Result<FileStore, StoreError> {
+    let shown = path.display();
+    let failed = |cause| StoreError { verb: Verb::Open, offset: 0, len: size, cause };
+    let system = |errno| failed(Cause::Other(format!("the overlay {shown}: {}", words(errno))));
+    let fd = open_locked(path).map_err(|errno| match errno {
+        Errno::WOULDBLOCK => {
+            failed(Cause::Other(format!("the overlay {shown} is in use: somebody else has it")))
+        }
+        errno => system(errno),
+    })?;
+    let found = fstat(&fd).map_err(system)?;
+    if FileType::from_raw_mode(found.st_mode) != FileType::RegularFile {
+        return Err(failed(Cause::Unsupported(format!("the overlay {shown} is not a plain file"))));
+    }
+    let there = u64::try_from(found.st_size).unwrap_or(0);
+    if there == 0 {
+        ftruncate(&fd, size).map_err(system)?;
+    } else if there != size {
+        let why = format!(
+            "the overlay {shown} has {there} bytes, and one for this base has {size}: it is not an overlay, or of \
+             another base"
+        );
+        return Err(failed(Cause::Unsupported(why)));
+    }
+    Ok(of_ours(fd, &found, size, poison, Held { remove: None }))
+}
+
+/// WOULDBLOCK: somebody else has it.
+fn open_locked(path: &Path) -> Result<OwnedFd, Errno> {
+    for _ in 0..TRIES {
+        let fd = open_or_make(path)?;
+        lock(&fd)?;
+        // Whoever had it may have removed it before it was ours: then that is another file now, or none.
+        if names(path, &fd) {
+            return Ok(fd);
+        }
+    }
+    Err(Errno::STALE)
+}
+
+/// The path may be a link.
+fn names(path: &Path, fd: &OwnedFd) -> bool {
+    std::fs::canonicalize(path).is_ok_and(|path| leads_to(&path, fd))
+}
+
+fn open_or_make(path: &Path) -> Result<OwnedFd, Errno> {
+    match open_path(path, FLAGS, Mode::empty()) {
+        Err(Errno::NOENT) => {}
+        opened => return opened,
+    }
+    // Exclusively: a link that leads nowhere stands for a disk that is away.
+    match open_path(path, FLAGS | OFlags::CREATE | OFlags::EXCL, Mode::RUSR | Mode::WUSR) {
+        Err(Errno::EXIST) => open_path(path, FLAGS, Mode::empty()),
+        Ok(fd) => sync_name(path).map(|()| fd),
+        Err(errno) => Err(errno),
+    }
+}
+
+/// What is promised of the file's bytes is worth nothing when its name is lost.
+fn sync_name(path: &Path) -> Result<(), Errno> {
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let dir = open_path(parent, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+    match fsync(&dir) {
+        // Some file systems have no such thing.
+        Err(Errno::INVAL) => Ok(()),
+        result => result,
+    }
+}
