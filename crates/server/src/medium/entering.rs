@@ -44,7 +44,7 @@ impl Medium {
             return Err(Closed::Because("Connection not allowed (too many clients)".into()));
         }
         match export.seats.take(sitter) {
-            Some(seat) => Ok(Entered { export, seat }),
+            Some(seat) => Ok(Entered { idle_timeout: settings.timeout, ..Entered::new(export, seat) }),
             None => Err(Closed::Replaced),
         }
     }
