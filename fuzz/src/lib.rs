@@ -191,7 +191,7 @@ impl Host for OneDisk {
         self.known(name)?;
         let seats: &Arc<Seats> = &self.export.seats;
         let seat: Seat = seats.take(sitter).ok_or(OptionRefusal::ShuttingDown)?;
-        Ok(Entered { export: Arc::clone(&self.export), seat })
+        Ok(Entered::new(Arc::clone(&self.export), seat))
     }
 
     fn workers(&self) -> Arc<dyn Workers> {

@@ -184,7 +184,11 @@ fn report(log: &Log, sitter: &Sitter, ending: &Ending, entered: bool) {
     let count = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
     let counters = &sitter.counters;
     let level = match ending {
-        Ending::Disconnected | Ending::Fenced | Ending::LeftHaggling | Ending::Farewell(_) => Level::Info,
+        Ending::Disconnected
+        | Ending::Fenced
+        | Ending::LeftHaggling
+        | Ending::Farewell(_)
+        | Ending::Idle(_) => Level::Info,
         Ending::HungUp | Ending::Late | Ending::Cut(_) | Ending::UnknownClientFlags(_) => Level::Warning,
         Ending::Malformed(_) | Ending::WrongDisk(_) | Ending::BrokenPromise(_) | Ending::Panicked => {
             Level::Error

@@ -99,7 +99,7 @@ impl Host for Desk {
 
     fn enter(&self, _: &[u8], sitter: &Arc<Sitter>) -> Result<Entered, OptionRefusal> {
         let seat = self.export.seats.take(sitter).ok_or(OptionRefusal::ShuttingDown)?;
-        Ok(Entered { export: self.export.clone(), seat })
+        Ok(Entered::new(self.export.clone(), seat))
     }
 
     fn workers(&self) -> Arc<dyn Workers> {

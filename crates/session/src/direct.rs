@@ -37,6 +37,7 @@ impl Transmission<'_> {
         } else {
             self.out.extend(&SimpleReply { error: ErrorNumber::OK, cookie }.encode());
         }
+        self.record_reply(cookie, ErrorNumber::OK);
         // From here on it waits for the client, and changes nothing: neither a fence nor a reload has to wait with it.
         self.leave();
         let sent = self.line.channel().send_file(self.out.as_slice(), file, offset, len as usize);

@@ -3,6 +3,7 @@
 use crate::haggling::Farewell;
 use std::fmt;
 use std::io;
+use std::time::Duration;
 use wire::Malformed;
 
 /// Why a connection is over.
@@ -22,6 +23,8 @@ pub enum Ending {
     LeftHaggling,
     /// No export was chosen within the limit.
     Late,
+    /// Nothing was under way, and the client sent nothing for as long as its export allows.
+    Idle(Duration),
     /// Client flags that we did not offer. Spec: "Newstyle negotiation".
     UnknownClientFlags(u32),
     /// The export was removed or repointed by a reload, or the server stops.
@@ -49,6 +52,7 @@ impl fmt::Display for Ending {
             Self::Farewell(Farewell::EndlessOption(length)) => write!(f, "an option of {length} bytes"),
             Self::LeftHaggling => f.write_str("client left before it chose an export"),
             Self::Late => f.write_str("no export was chosen within the time allowed for negotiation"),
+            Self::Idle(timeout) => write!(f, "no request for {} s, the timeout", timeout.as_secs_f64()),
             Self::UnknownClientFlags(flags) => write!(f, "unknown client flags {flags:#x}"),
             Self::Fenced => f.write_str("fenced"),
             Self::WrongDisk(why) => f.write_str(why),

@@ -1,11 +1,14 @@
 //! What a session asks of the process that it lives in.
 
 use crate::export::{Export, Seat, Sitter};
+use crate::journal::Journal;
 use crate::limits::Limits;
 use crate::name::ExportName;
 use crate::offer::Offer;
 use crate::refusal::OptionRefusal;
+use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// The catalog as one client may see it. Each call looks at the exports of that moment, so a client that connected
 /// before a reload and asks after it sees the new ones.
@@ -42,13 +45,33 @@ pub enum Note<'a> {
     Entered { export: &'a Export },
 }
 
-/// An export with a seat at it. Fields drop in this order: the store first, then the seat.
-#[derive(Debug)]
+/// An export with a seat at it, and what this session alone has. Fields drop in this order, however the session ends:
+/// the store first, then the seat, and last what the host keeps.
 pub struct Entered {
     /// Shared by all sessions at it.
     pub export: Arc<Export>,
-    /// Left last.
+    /// Told of every request and reply.
+    pub journal: Option<Arc<dyn Journal>>,
+    /// A client that has nothing under way and sends nothing for so long is told to go; `None`: never.
+    pub idle_timeout: Option<Duration>,
+    /// Left when nothing of the session holds the store or the journal any more.
     pub seat: Seat,
+    /// The host's own, dropped when the seat has been left: what has to be done after each session, once.
+    pub hold: Option<Box<dyn Send>>,
+}
+
+impl Entered {
+    /// A session without anything of its own.
+    #[must_use]
+    pub fn new(export: Arc<Export>, seat: Seat) -> Self {
+        Self { export, journal: None, idle_timeout: None, seat, hold: None }
+    }
+}
+
+impl fmt::Debug for Entered {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Entered").field("export", &self.export).finish_non_exhaustive()
+    }
 }
 
 /// A bounded pool shared by all sessions, with a fair share for each export.

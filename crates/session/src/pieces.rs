@@ -40,6 +40,7 @@ impl Transmission<'_> {
                 if durability == Durability::Cached {
                     self.line.unflushed.store(true, Ordering::SeqCst);
                 }
+                self.record_reply(cookie, wire::ErrorNumber::OK);
                 self.style.done(cookie, &mut self.out);
             }
             Err(refusal) => {
@@ -87,6 +88,9 @@ impl Transmission<'_> {
                 return self.break_promise(cookie, start, error.into());
             }
             self.tally.read += u64::from(part);
+            if left == 0 {
+                self.record_reply(cookie, wire::ErrorNumber::OK);
+            }
             self.send_batch();
             self.still_connected()?;
             at += u64::from(part);
@@ -103,6 +107,7 @@ impl Transmission<'_> {
             self.refuse(cookie, &refusal);
             return Ok(());
         }
+        self.record_reply(cookie, refusal.number());
         self.out.clear();
         Err(match refusal {
             Refusal::Store(error) => Ending::BrokenPromise(error),

@@ -89,15 +89,20 @@ impl Refusal {
             Self::ReadOnly => ErrorNumber::EPERM,
             Self::Fenced => ErrorNumber::ESHUTDOWN,
             Self::Internal => ErrorNumber::EIO,
-            Self::Store(error) => match error.cause {
-                Cause::Forbidden => ErrorNumber::EPERM,
-                Cause::NoSpace => ErrorNumber::ENOSPC,
-                Cause::NoMemory => ErrorNumber::ENOMEM,
-                Cause::Unsupported(_) => ErrorNumber::ENOTSUP,
-                Cause::Poisoned | Cause::Lost(_) | Cause::Moved(_) | Cause::Io(_) | Cause::Other(_) => {
-                    ErrorNumber::EIO
-                }
-            },
+            Self::Store(error) => Self::number_of(&error.cause),
+        }
+    }
+
+    /// The same for what the medium said.
+    pub(crate) fn number_of(cause: &Cause) -> ErrorNumber {
+        match cause {
+            Cause::Forbidden => ErrorNumber::EPERM,
+            Cause::NoSpace => ErrorNumber::ENOSPC,
+            Cause::NoMemory => ErrorNumber::ENOMEM,
+            Cause::Unsupported(_) => ErrorNumber::ENOTSUP,
+            Cause::Poisoned | Cause::Lost(_) | Cause::Moved(_) | Cause::Io(_) | Cause::Other(_) => {
+                ErrorNumber::EIO
+            }
         }
     }
 }

@@ -51,6 +51,9 @@ impl Transmission<'_> {
             }
             at += count;
         }
+        if let Some(recorder) = &mut self.recorder {
+            recorder.payload(into);
+        }
         Ok(())
     }
 
@@ -59,8 +62,12 @@ impl Transmission<'_> {
         let mut left = len;
         loop {
             let ready = u64::try_from(self.input.held().len()).unwrap_or(u64::MAX).min(left);
-            self.input.consume(usize::try_from(ready).unwrap_or(usize::MAX));
-            left -= ready;
+            let ready = usize::try_from(ready).unwrap_or(usize::MAX);
+            if let Some(recorder) = &mut self.recorder {
+                recorder.payload(&self.input.held()[..ready]);
+            }
+            self.input.consume(ready);
+            left -= ready as u64;
             if left == 0 {
                 return Ok(());
             }
@@ -118,8 +125,8 @@ impl Transmission<'_> {
         }
     }
 
-    /// Returns when `receive` has something to say. While workers are busy this thread must also send what they could
-    /// not, so it may not sleep in `receive`.
+    /// Returns when `receive` has something to say, or may be waited in. While workers are busy this thread must also
+    /// send what they could not, so it may not sleep in `receive`.
     fn wait_for_input(&mut self) -> Result<(), Ending> {
         while !self.line.quiet() {
             self.line.set_waiting(true);
@@ -131,10 +138,26 @@ impl Transmission<'_> {
                 self.line.pump();
             }
             if ready.receive {
-                break;
+                return Ok(());
             }
         }
-        Ok(())
+        self.idle_timeout.map_or(Ok(()), |timeout| self.wait_while_idle(timeout))
+    }
+
+    /// Nothing is under way, and the client is to say something within this time. Called anew after each byte of it. A
+    /// request that has arrived in part only is none yet; a client that takes no replies is waited for elsewhere.
+    fn wait_while_idle(&self, timeout: Duration) -> Result<(), Ending> {
+        let deadline = Instant::now().checked_add(timeout);
+        let interest = Interest { receive: true, send: false };
+        loop {
+            let ready = self.line.channel().wait(interest, deadline).map_err(Ending::Cut)?;
+            if ready.receive {
+                return Ok(());
+            }
+            if ready.late {
+                return Err(Ending::Idle(timeout));
+            }
+        }
     }
 
     /// A client that takes no more answers is not worth working for.
@@ -163,6 +186,9 @@ impl Transmission<'_> {
     /// Every request that was taken is finished and answered, and what was written survives (P6), before the seat is
     /// left.
     pub(crate) fn finish(&mut self, ending: Ending) -> Ending {
+        if let Some(recorder) = &mut self.recorder {
+            recorder.finish();
+        }
         self.send_batch();
         if self.wait_for_workers(Some(Instant::now() + FAREWELL), |this| this.line.quiet()).is_err() {
             // Replies can no longer be sent, or the client does not take them. The workers finish all the same.

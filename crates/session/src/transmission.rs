@@ -11,14 +11,16 @@ use crate::execute::{Patience, Style, perform};
 use crate::export::{Export, Sitter, uptime_ms};
 use crate::haggling::Agreed;
 use crate::host::{Host, Workers};
+use crate::journal::{Recorder, tell_reply};
 use crate::limits::Limits;
 use crate::line::Line;
 use crate::refusal::Refusal;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 use store::StoreError;
-use wire::{Command, Cookie, Request};
+use wire::{Command, Cookie, ErrorNumber, Request};
 
 /// A batch is sent when its replies reach this many bytes, even if more requests are at hand.
 const BATCH_LEN: usize = 256 << 10;
@@ -31,6 +33,8 @@ pub(crate) struct Transmission<'a> {
     terms: Terms,
     pub(crate) style: Style,
     pub(crate) line: Arc<Line>,
+    pub(crate) recorder: Option<Recorder>,
+    pub(crate) idle_timeout: Option<Duration>,
     pub(crate) input: Input,
     /// Replies of the batch at hand.
     pub(crate) out: Buffer,
@@ -54,9 +58,11 @@ pub(crate) struct Tally {
 
 /// Serves one client on one export until it leaves. `input` holds what it sent ahead.
 pub(crate) fn transmit(host: &dyn Host, sitter: &Arc<Sitter>, agreed: Agreed, input: Input) -> Ending {
-    // Dropped in reverse order: whatever holds the store goes before the seat, see `Seat`.
+    // Dropped in reverse order: whatever holds the store goes before the seat, see `Entered`.
+    let hold = agreed.entered.hold;
     let seat = agreed.entered.seat;
     let limits = host.limits();
+    let record = |journal| Recorder::new(journal, limits.payload_len_max);
     let workers = host.workers();
     let mut transmission = Transmission {
         limits,
@@ -70,6 +76,8 @@ pub(crate) fn transmit(host: &dyn Host, sitter: &Arc<Sitter>, agreed: Agreed, in
         },
         style: Style { structured: agreed.structured, extents_max: limits.extents_max },
         line: Line::new(sitter.clone()),
+        recorder: agreed.entered.journal.map(record),
+        idle_timeout: agreed.entered.idle_timeout,
         input,
         out: Buffer::default(),
         inside: false,
@@ -89,6 +97,7 @@ pub(crate) fn transmit(host: &dyn Host, sitter: &Arc<Sitter>, agreed: Agreed, in
     let ending = transmission.finish(ending);
     drop(transmission);
     drop(seat);
+    drop(hold);
     ending
 }
 
@@ -114,6 +123,9 @@ impl Transmission<'_> {
 
     fn answer(&mut self, request: &Request) -> Result<(), Ending> {
         self.tally.requests += 1;
+        if let Some(recorder) = &mut self.recorder {
+            recorder.request(request);
+        }
         self.terms.read_only = self.export.read_only_now.load(Ordering::Relaxed);
         let cookie = request.cookie;
         match admit(request, &self.export.offer, self.terms).map(|operation| operation.kind()) {
@@ -152,10 +164,12 @@ impl Transmission<'_> {
         if len as usize > self.limits.piece_len {
             return Ok(false);
         }
-        match perform(&self.export, kind, cookie, self.style, Patience::None, &mut self.out) {
-            None => return Ok(false),
-            Some(Ok(())) => self.tally.read += u64::from(len),
-            Some(Err(error)) => self.failed(&error),
+        let result = perform(&self.export, kind, cookie, self.style, Patience::None, &mut self.out);
+        let Some(result) = result else { return Ok(false) };
+        self.record_reply(cookie, outcome(result.as_ref().err()));
+        match result {
+            Ok(()) => self.tally.read += u64::from(len),
+            Err(error) => self.failed(&error),
         }
         Ok(true)
     }
@@ -172,7 +186,8 @@ impl Transmission<'_> {
         };
         self.tally.read += len;
         let changes = matches!(kind, Kind::Zero { .. } | Kind::Trim { .. });
-        if changes && !self.ask_guard(cookie) {
+        if changes && !self.ask_guard() {
+            self.refuse(cookie, &Refusal::Fenced);
             return;
         }
         let style = self.style;
@@ -202,24 +217,28 @@ impl Transmission<'_> {
         }
         let began = self.line.begin(held);
         let (line, export, style) = (self.line.clone(), self.export.clone(), self.style);
+        let journal = self.recorder.as_ref().map(Recorder::journal);
         let share = Arc::as_ptr(&export.seats).addr();
         self.workers.submit(
             share,
             Box::new(move || {
-                let refused = |refusal| {
+                let refused = |refusal: Refusal| {
                     let mut reply = line.spare(0);
                     style.refused(cookie, &refusal, &mut reply);
-                    (reply, None)
+                    (reply, refusal.number(), None)
                 };
                 // Looked at again: it may have waited for its turn for long.
-                let (reply, failed) = if export.seats.gate.is_revoked() {
+                let (reply, number, failed) = if export.seats.gate.is_revoked() {
                     refused(Refusal::Fenced)
                 } else if changes && export.read_only_now.load(Ordering::SeqCst) {
                     refused(Refusal::ReadOnly)
                 } else {
                     // A panic in here must leave the turnstile and the counts right, and the client answered.
                     let worked = catch_unwind(AssertUnwindSafe(|| work(&export, &line)));
-                    worked.unwrap_or_else(|_| refused(Refusal::Internal))
+                    match worked {
+                        Ok((reply, failed)) => (reply, outcome(failed.as_ref()), failed),
+                        Err(_) => refused(Refusal::Internal),
+                    }
                 };
                 if let Some(error) = failed {
                     line.sitter.counters.errors.fetch_add(1, Ordering::Relaxed);
@@ -227,6 +246,9 @@ impl Transmission<'_> {
                 }
                 line.sitter.turnstile.leave();
                 drop(export);
+                if let Some(journal) = journal {
+                    tell_reply(&*journal, cookie, number);
+                }
                 line.complete(began, reply, held);
             }),
         );
@@ -239,7 +261,15 @@ impl Transmission<'_> {
 
     pub(crate) fn refuse(&mut self, cookie: Cookie, refusal: &Refusal) {
         self.tally.errors += 1;
+        self.record_reply(cookie, refusal.number());
         self.style.refused(cookie, refusal, &mut self.out);
+    }
+
+    /// For the journal: the answer to a request is settled, and about to leave.
+    pub(crate) fn record_reply(&mut self, cookie: Cookie, error: ErrorNumber) {
+        if let Some(recorder) = &mut self.recorder {
+            recorder.reply(cookie, error);
+        }
     }
 
     /// Counts this thread in at the turnstile, once for a batch. `false`: the export is fenced.
@@ -291,4 +321,9 @@ impl Transmission<'_> {
         add(&counters.bytes_written, tally.written);
         add(&counters.errors, tally.errors);
     }
+}
+
+/// What a client is told of an operation that was carried out.
+pub(crate) fn outcome(failed: Option<&StoreError>) -> ErrorNumber {
+    failed.map_or(ErrorNumber::OK, |error| Refusal::number_of(&error.cause))
 }

@@ -4,7 +4,7 @@ use crate::buffer::Buffer;
 use crate::ending::Ending;
 use crate::execute::perform_write;
 use crate::refusal::Refusal;
-use crate::transmission::Transmission;
+use crate::transmission::{Transmission, outcome};
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 use store::{Durability, StoreError};
@@ -19,8 +19,10 @@ impl Transmission<'_> {
         durability: Durability,
     ) -> Result<(), Ending> {
         let len = len as usize;
-        if !self.ask_guard(cookie) {
-            return self.skip(len as u64);
+        if !self.ask_guard() {
+            let skipped = self.skip(len as u64);
+            self.refuse(cookie, &Refusal::Fenced);
+            return skipped;
         }
         if len > self.limits.piece_len {
             return self.write_in_pieces(cookie, offset, len, durability);
@@ -29,10 +31,13 @@ impl Transmission<'_> {
         let inline =
             durability == Durability::Cached && self.export.writes_are_quick() && self.may_overtake();
         if inline && self.input.held().len() >= len {
+            if let Some(recorder) = &mut self.recorder {
+                recorder.payload(&self.input.held()[..len]);
+            }
             match self.enter_to_change() {
                 Ok(()) => {
                     let result = self.timed_write(offset, None, len, cookie);
-                    self.wrote(result);
+                    self.wrote(cookie, result);
                 }
                 Err(refusal) => self.refuse(cookie, &refusal),
             }
@@ -45,7 +50,7 @@ impl Transmission<'_> {
             self.refuse(cookie, &refusal);
         } else if inline {
             let result = self.timed_write(offset, Some(payload.as_slice()), len, cookie);
-            self.wrote(result);
+            self.wrote(cookie, result);
         } else {
             self.submit_write(cookie, offset, payload, durability);
             return Ok(());
@@ -70,7 +75,8 @@ impl Transmission<'_> {
         result
     }
 
-    fn wrote(&mut self, result: Result<(), StoreError>) {
+    fn wrote(&mut self, cookie: Cookie, result: Result<(), StoreError>) {
+        self.record_reply(cookie, outcome(result.as_ref().err()));
         match result {
             Ok(()) => self.line.unflushed.store(true, Ordering::SeqCst),
             Err(error) => self.failed(&error),
@@ -96,8 +102,8 @@ impl Transmission<'_> {
     }
 
     /// Before the first change of a connection: is this still the disk that was meant (P4)? `false`: it is not; the
-    /// request is refused, and so are all later ones.
-    pub(crate) fn ask_guard(&mut self, cookie: Cookie) -> bool {
+    /// request is to be refused as fenced, and so are all later ones.
+    pub(crate) fn ask_guard(&mut self) -> bool {
         if self.guarded {
             return true;
         }
@@ -110,7 +116,6 @@ impl Transmission<'_> {
                 let gone = self.export.seats.revoke();
                 self.export.guard.wrong_disk(&why, &gone);
                 self.wrong_disk = Some(why);
-                self.refuse(cookie, &Refusal::Fenced);
                 false
             }
         }

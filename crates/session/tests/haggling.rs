@@ -59,7 +59,7 @@ impl Host for Desk {
     fn enter(&self, name: &[u8], sitter: &Arc<Sitter>) -> Result<Entered, OptionRefusal> {
         let export = self.export(name)?;
         let seat = export.seats.take(sitter).expect("a fresh export is not revoked");
-        Ok(Entered { export, seat })
+        Ok(Entered::new(export, seat))
     }
 
     fn workers(&self) -> Arc<dyn Workers> {

@@ -56,7 +56,7 @@ impl Medium {
         }
         room(&state, visit.settings)?;
         match export.seats.take(sitter) {
-            Some(seat) => Ok(Entered { export, seat }),
+            Some(seat) => Ok(Entered { idle_timeout: settings.timeout, ..Entered::new(export, seat) }),
             None => Err(Closed::Replaced),
         }
     }
