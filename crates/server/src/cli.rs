@@ -1,7 +1,10 @@
 //! The command line, as the original takes it.
 
+mod options;
 mod value;
 
+use config::ExportName;
+use options::{Opt, Sets, VERSION};
 use std::ffi::{OsStr, OsString};
 use std::fmt::Write as _;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -21,8 +24,19 @@ pub struct Invocation {
     pub listen: Option<Listen>,
     /// An export with the empty name.
     pub export: Option<CommandLineExport>,
+    /// Work to do instead of serving.
+    pub task: Option<Task>,
     /// For standard error.
     pub warnings: Vec<String>,
+}
+
+/// Work on the kept overlay of an export of the configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Task {
+    /// `--commit-overlay`: write it into what it lies over, and begin anew.
+    CommitOverlay(ExportName),
+    /// `--drop-overlay`: forget what was written, and begin anew.
+    DropOverlay(ExportName),
 }
 
 /// How to stay in the foreground.
@@ -73,44 +87,8 @@ pub struct Outcome {
     pub status: u8,
 }
 
-/// The version that programs look for, and the line they look for it in.
-const VERSION: &str = "This is nbd-server version 3.24\n";
 const DEFAULT_CONFIG: &str = "/etc/nbd-server/config";
 const DEFAULT_PID_FILE: &str = "/var/run/nbd-server.pid";
-
-/// Short option, long option, takes a word.
-const OPTIONS: &[(u8, &str, bool)] = &[
-    (b'C', "config-file", true),
-    (b'p', "pid-file", true),
-    (b'd', "dont-fork", false),
-    (b'n', "nodaemon", false),
-    (b'r', "read-only", false),
-    (b'm', "multi-file", false),
-    (b'c', "copy-on-write", false),
-    (b'l', "authorize-file", true),
-    (b'M', "max-connection", true),
-    (b'M', "max-connections", true),
-    (b'o', "output-config", true),
-    (b'V', "version", false),
-];
-
-const USAGE: &str = "\
-This is nbd-server version 3.24, served by nbd-server-enhanced
-Usage: nbd-server [options] [[ADDRESS@]PORT FILE [SIZE]]
-  -C, --config-file FILE      configuration (default /etc/nbd-server/config)
-  -p, --pid-file FILE         where the pid goes (default /var/run/nbd-server.pid)
-  -d, --dont-fork             stay in the foreground, write no pid file
-  -n, --nodaemon              stay in the foreground
-  -V, --version               print the version
-  -o, --output-config NAME    print the export of the command line as a group, and exit
-For the export of the command line (PORT FILE [SIZE], or ADDRESS:PORT for IPv4):
-  -r, --read-only             refuse changes
-  -m, --multi-file            FILE.0, FILE.1, … as one disk
-  -c, --copy-on-write         changes are private to the client
-  -l, --authorize-file FILE   who may connect (default /etc/nbd-server/allow)
-  -M, --max-connection N      sessions at a time
-  SIZE                        bytes, or with k, m, g, t
-";
 
 /// Understands the words, the program's own name first.
 ///
@@ -120,7 +98,7 @@ pub fn parse(words: impl Iterator<Item = OsString>) -> Result<Invocation, Outcom
     let mut words = words;
     let program =
         words.next().map_or_else(|| "nbd-server".into(), |name| name.to_string_lossy().into_owned());
-    let mut parser = Parser { program, words, given: Given::default(), output: None, positional: Vec::new() };
+    let mut parser = Parser { program, words, given: Given::default(), positional: 0 };
     parser.run()?;
     parser.conclude()
 }
@@ -130,15 +108,19 @@ struct Given {
     config: Option<PathBuf>,
     pid_file: Option<PathBuf>,
     foreground: Option<Foreground>,
+    listen: Option<Listen>,
+    /// With an empty path until there is a FILE.
     export: CommandLineExport,
+    output: Option<String>,
+    task: Option<Task>,
 }
 
 struct Parser<I> {
     program: String,
     words: I,
     given: Given,
-    output: Option<String>,
-    positional: Vec<OsString>,
+    /// Words so far that belong to no option.
+    positional: usize,
 }
 
 impl<I: Iterator<Item = OsString>> Parser<I> {
@@ -146,120 +128,128 @@ impl<I: Iterator<Item = OsString>> Parser<I> {
         while let Some(word) = self.words.next() {
             match word.as_bytes() {
                 b"--" => {
-                    self.positional.extend(self.words.by_ref());
+                    while let Some(word) = self.words.next() {
+                        self.positional(&word)?;
+                    }
                 }
-                [b'-', b'-', long @ ..] => self.long(&OsString::from_vec(long.to_vec()))?,
+                [b'-', b'-', long @ ..] => self.long(long)?,
                 [b'-', short @ ..] if !short.is_empty() => self.short(short)?,
-                _ => self.positional.push(word),
+                _ => self.positional(&word)?,
             }
         }
         Ok(())
     }
 
-    /// `--name`, `--name=value`, `--name value`; a beginning that fits one name only is enough.
-    fn long(&mut self, word: &OsStr) -> Result<(), Outcome> {
-        let bytes = word.as_bytes();
-        let split = bytes.iter().position(|&byte| byte == b'=');
-        let name = String::from_utf8_lossy(&bytes[..split.unwrap_or(bytes.len())]).into_owned();
-        let fitting: Vec<_> = OPTIONS.iter().filter(|(_, long, _)| long.starts_with(&name)).collect();
-        let exact = fitting.iter().find(|(_, long, _)| *long == name);
-        let same = fitting.iter().all(|(short, ..)| *short == fitting[0].0);
-        let Some((short, _, takes)) = exact.or_else(|| fitting.first().filter(|_| same)) else {
-            let what = if fitting.is_empty() { "unrecognized option" } else { "ambiguous option" };
-            return Err(self.usage(&format!("{what} '--{name}'")));
-        };
-        let value = match (split, takes) {
-            (Some(at), true) => Some(OsString::from_vec(bytes[at + 1..].to_vec())),
-            (None, true) => Some(
-                self.words
-                    .next()
-                    .ok_or_else(|| self.usage(&format!("option '--{name}' requires an argument")))?,
-            ),
-            (Some(_), false) => {
-                return Err(self.usage(&format!("option '--{name}' doesn't allow an argument")));
+    /// `PORT FILE SIZE`; what follows is ignored, as in the original. What is wrong is said at once: an option behind it
+    /// makes no difference any more.
+    fn positional(&mut self, word: &OsStr) -> Result<(), Outcome> {
+        self.positional += 1;
+        match self.positional {
+            1 => self.given.listen = Some(listen(&word.to_string_lossy())?),
+            2 if !word.as_bytes().starts_with(b"/") => {
+                return Err(wrong("E: The to be exported file needs to be an absolute filename!"));
             }
-            (None, false) => None,
+            2 => self.given.export.file = word.into(),
+            3 => self.given.export.size = size(&word.to_string_lossy())?,
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// `--name`, `--name=value`, `--name value`; a beginning that fits one name only is enough.
+    fn long(&mut self, word: &[u8]) -> Result<(), Outcome> {
+        let split = word.iter().position(|&byte| byte == b'=');
+        let name = String::from_utf8_lossy(&word[..split.unwrap_or(word.len())]).into_owned();
+        let given = String::from_utf8_lossy(word);
+        let option = options::by_word(&name, &given).map_err(|what| self.usage(&what))?;
+        let value = match (split, option.value) {
+            (Some(at), Some(_)) => Some(OsString::from_vec(word[at + 1..].to_vec())),
+            (None, Some(_)) => {
+                let missing = format!("option '--{}' requires an argument", option.long);
+                Some(self.words.next().ok_or_else(|| self.usage(&missing))?)
+            }
+            (Some(_), None) => {
+                return Err(self.usage(&format!("option '--{}' doesn't allow an argument", option.long)));
+            }
+            (None, None) => None,
         };
-        self.option(*short, value)
+        self.option(option, value.unwrap_or_default())
     }
 
     /// `-d`, `-rn`, `-Cfile`, `-C file`.
     fn short(&mut self, letters: &[u8]) -> Result<(), Outcome> {
         let mut rest = letters;
         while let [letter, more @ ..] = rest {
-            let Some((_, _, takes)) = OPTIONS.iter().find(|(short, ..)| short == letter) else {
-                return Err(self.usage(&format!("invalid option -- '{}'", letter.escape_ascii())));
+            let shown = letter.escape_ascii();
+            let Some(option) = options::by_letter(*letter) else {
+                return Err(self.usage(&format!("invalid option -- '{shown}'")));
             };
-            if !takes {
-                self.option(*letter, None)?;
+            if option.value.is_none() {
+                self.option(option, OsString::new())?;
                 rest = more;
                 continue;
             }
             let value =
                 if more.is_empty() { self.words.next() } else { Some(OsString::from_vec(more.to_vec())) };
-            let Some(value) = value else {
-                return Err(
-                    self.usage(&format!("option requires an argument -- '{}'", letter.escape_ascii()))
-                );
-            };
-            return self.option(*letter, Some(value));
+            let missing = || self.usage(&format!("option requires an argument -- '{shown}'"));
+            let value = value.ok_or_else(missing)?;
+            return self.option(option, value);
         }
         Ok(())
     }
 
-    fn option(&mut self, letter: u8, value: Option<OsString>) -> Result<(), Outcome> {
+    fn option(&mut self, option: &Opt, value: OsString) -> Result<(), Outcome> {
         let given = &mut self.given;
-        match letter {
-            b'C' => given.config = value.map(PathBuf::from),
-            b'p' => given.pid_file = value.map(PathBuf::from),
-            b'd' => given.foreground = Some(Foreground::DontFork),
-            b'n' => given.foreground = given.foreground.or(Some(Foreground::NoDaemon)),
-            b'r' => given.export.readonly = true,
-            b'm' => given.export.multifile = true,
-            b'c' => given.export.copyonwrite = true,
-            b'l' => given.export.authfile = value.map(PathBuf::from),
-            b'M' => given.export.maxconnections = number(&value.unwrap_or_default()),
-            b'o' => self.output = value.map(|name| name.to_string_lossy().into_owned()),
-            // At once, whatever else stands on the line.
-            _ => return Err(Outcome { stdout: VERSION.into(), ..Outcome::default() }),
+        match option.sets {
+            Sets::ConfigFile => given.config = Some(value.into()),
+            Sets::PidFile => given.pid_file = Some(value.into()),
+            Sets::DontFork => given.foreground = Some(Foreground::DontFork),
+            Sets::NoDaemon => given.foreground = given.foreground.or(Some(Foreground::NoDaemon)),
+            Sets::ReadOnly => given.export.readonly = true,
+            Sets::MultiFile => given.export.multifile = true,
+            Sets::CopyOnWrite => given.export.copyonwrite = true,
+            Sets::AuthorizeFile => given.export.authfile = Some(value.into()),
+            Sets::MaxConnection => given.export.maxconnections = number(&value),
+            Sets::OutputConfig => given.output = Some(value.to_string_lossy().into_owned()),
+            Sets::CommitOverlay => return self.task(Task::CommitOverlay(value.as_bytes().into())),
+            Sets::DropOverlay => return self.task(Task::DropOverlay(value.as_bytes().into())),
+            // At once, whatever stands behind it.
+            Sets::Version => return Err(Outcome { stdout: VERSION.into(), ..Outcome::default() }),
         }
         Ok(())
+    }
+
+    fn task(&mut self, task: Task) -> Result<(), Outcome> {
+        match self.given.task.replace(task) {
+            None => Ok(()),
+            Some(_) => Err(self.usage("one overlay at a time can be committed or dropped")),
+        }
     }
 
     fn usage(&self, what: &str) -> Outcome {
-        Outcome { stdout: USAGE.into(), stderr: format!("{}: {what}\n", self.program), status: 1 }
+        Outcome { stdout: options::usage(), stderr: format!("{}: {what}\n", self.program), status: 1 }
     }
 
-    fn conclude(mut self) -> Result<Invocation, Outcome> {
-        let mut positional = std::mem::take(&mut self.positional).into_iter();
-        let listen = positional.next().map(|word| listen(&word.to_string_lossy())).transpose()?;
-        let mut warnings = Vec::new();
-        let mut export = None;
-        if let Some(file) = positional.next() {
-            warnings.push(
-                "Specifying an export on the command line no longer uses the oldstyle protocol.".to_owned(),
-            );
-            let size = positional.next().map(|word| size(&word.to_string_lossy())).transpose()?.flatten();
-            if !file.as_bytes().starts_with(b"/") {
-                return Err(wrong("E: The to be exported file needs to be an absolute filename!"));
-            }
-            export = Some(CommandLineExport { file: file.into(), size, ..self.given.export.clone() });
-        }
-        if let Some(name) = &self.output {
-            let Some(export) = &export else {
-                return Err(wrong(
+    fn conclude(self) -> Result<Invocation, Outcome> {
+        let given = self.given;
+        let export = Some(given.export).filter(|_| self.positional >= 2);
+        if let Some(name) = &given.output {
+            return Err(match &export {
+                Some(export) => Outcome { stdout: section(name, export), ..Outcome::default() },
+                None => wrong(
                     "Need a complete configuration on the command line to output a config file section!",
-                ));
-            };
-            return Err(Outcome { stdout: section(name, export), ..Outcome::default() });
+                ),
+            });
         }
+        let warning = "Specifying an export on the command line no longer uses the oldstyle protocol.";
         Ok(Invocation {
-            config: self.given.config.unwrap_or_else(|| DEFAULT_CONFIG.into()),
-            pid_file: self.given.pid_file.unwrap_or_else(|| DEFAULT_PID_FILE.into()),
-            foreground: self.given.foreground,
-            listen,
+            config: given.config.unwrap_or_else(|| DEFAULT_CONFIG.into()),
+            pid_file: given.pid_file.unwrap_or_else(|| DEFAULT_PID_FILE.into()),
+            foreground: given.foreground,
+            listen: given.listen,
+            warnings: export.iter().map(|_| warning.to_owned()).collect(),
             export,
-            warnings,
+            task: given.task,
         })
     }
 }
@@ -294,8 +284,8 @@ mod tests {
 
     /// C-001
     #[test]
-    fn the_version_is_one_line_and_wins_over_all_else() {
-        for line in ["-V", "--version", "--vers", "-dV 1 relative", "-V --nonsense"] {
+    fn the_version_is_one_line_and_wins_over_what_follows() {
+        for line in ["-V", "--version", "--vers", "-dV 1 relative", "-V --nonsense", "1 /f 2 -V"] {
             let outcome = run(line).expect_err("it prints");
             assert_eq!(
                 (outcome.stdout.as_str(), outcome.stderr.as_str(), outcome.status),
@@ -310,7 +300,7 @@ mod tests {
     fn anything_unknown_shows_the_usage_with_status_1() {
         for line in ["-h", "--help", "-?", "-w", "-a", "--co", "-C", "--config-file", "--dont-fork=1"] {
             let outcome = run(line).expect_err("usage");
-            assert_eq!((outcome.stdout.as_str(), outcome.status), (USAGE, 1), "{line}");
+            assert_eq!((outcome.stdout.as_str(), outcome.status), (options::usage().as_str(), 1), "{line}");
             assert!(outcome.stderr.starts_with("nbd-server: "), "{line}: {}", outcome.stderr);
         }
     }
@@ -335,6 +325,25 @@ mod tests {
                 "{line}"
             );
         }
+    }
+
+    /// Work on an overlay has its export's name, byte for byte, and is one at a time.
+    #[test]
+    fn an_overlay_can_be_committed_or_dropped() {
+        let task = |line: &str| run(line).map(|invocation| invocation.task);
+        assert_eq!(task("-C c --commit-overlay a"), Ok(Some(Task::CommitOverlay("a".into()))));
+        assert_eq!(task("--drop=b"), Ok(Some(Task::DropOverlay("b".into()))));
+        assert_eq!(task("-C c"), Ok(None));
+        assert_eq!(task("--drop-overlay").expect_err("no name").status, 1);
+        assert_eq!(task("--drop-overlay a --commit-overlay a").expect_err("both").status, 1);
+    }
+
+    /// C-069
+    #[test]
+    fn with_nothing_said_the_files_are_those_of_the_original() {
+        let invocation = run("").expect("it parses");
+        assert_eq!(invocation.config, PathBuf::from("/etc/nbd-server/config"));
+        assert_eq!(invocation.pid_file, PathBuf::from("/var/run/nbd-server.pid"));
     }
 
     /// C-011, C-012

@@ -3,120 +3,20 @@
 
 mod common;
 
+use common::place::{Place, Running, is_alive, program, run, status_of, text, wait_until};
 use common::server;
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Signal, kill_process};
 use std::fs;
 use std::io::Read;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
-use std::process::{Child, Command, ExitStatus, Output, Stdio};
-use std::time::{Duration, Instant};
+use std::process::Stdio;
+use std::time::Duration;
 use testkit::setup::free_port;
 use testkit::spec::{FLAG_READ_ONLY, REP_ERR_POLICY};
 use testkit::{Client, TempDir, is_root, skip_or_fail};
-
-fn program() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_nbd-server"));
-    command.stdin(Stdio::null());
-    command
-}
-
-fn run(args: &[&str]) -> Output {
-    program().args(args).output().expect("it runs")
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
-}
-
-/// A directory with a disk and a configuration for a free port.
-struct Place {
-    dir: TempDir,
-    port: u16,
-}
-
-impl Place {
-    fn new(generic: &str) -> Self {
-        let place = Self { dir: TempDir::new("launch"), port: free_port() };
-        fs::write(place.dir.join("disk.img"), [5; 4096]).expect("a disk");
-        let text = format!(
-            "[generic]\nport = {}\nlistenaddr = 127.0.0.1\n{generic}\n[disk]\nexportname = {}\n",
-            place.port,
-            place.dir.join("disk.img").display()
-        );
-        fs::write(place.dir.join("config"), text).expect("a configuration");
-        place
-    }
-
-    fn path(&self, name: &str) -> String {
-        self.dir.join(name).to_str().expect("UTF-8").to_owned()
-    }
-
-    /// Starts in the background, as an init script does.
-    fn launch(&self) -> Output {
-        run(&["-C", &self.path("config"), "-p", &self.path("pid")])
-    }
-
-    fn pid(&self) -> Option<Pid> {
-        Pid::from_raw(fs::read_to_string(self.dir.join("pid")).ok()?.trim().parse().ok()?)
-    }
-
-    fn client(&self) -> Client {
-        Client::connect_tcp(self.port).expect("it accepts")
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        if let Some(pid) = self.pid() {
-            let _ = kill_process(pid, Signal::TERM);
-            wait_until("it ends", || !is_alive(pid));
-        }
-    }
-}
-
-/// A server in the foreground, ended with the test that started it.
-struct Running(Child);
-
-impl Running {
-    fn pid(&self) -> Pid {
-        Pid::from_child(&self.0)
-    }
-
-    fn wait(&mut self) -> ExitStatus {
-        self.0.wait().expect("it ends")
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-fn is_alive(pid: Pid) -> bool {
-    Path::new(&format!("/proc/{}", pid.as_raw_nonzero())).exists()
-}
-
-fn status_of(pid: Pid) -> String {
-    fs::read_to_string(format!("/proc/{}/status", pid.as_raw_nonzero())).expect("it runs")
-}
-
-#[track_caller]
-fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
-    let until = Instant::now() + Duration::from_secs(10);
-    while !done() {
-        if Instant::now() > until {
-            // In a drop after a failure there is nothing more to say.
-            assert!(std::thread::panicking(), "{what}");
-            return;
-        }
-        std::thread::sleep(Duration::from_millis(5));
-    }
-}
 
 /// P7: when the launching command returns, the port accepts and the pid file names who serves it.
 #[test]

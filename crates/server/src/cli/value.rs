@@ -23,6 +23,7 @@ pub fn listen(word: &str) -> Result<Listen, Outcome> {
 
 /// Bytes with a unit; none or 0 is the whole file.
 pub fn size(word: &str) -> Result<Option<u64>, Outcome> {
+    let word = word.trim_start();
     let digits = word.trim_end_matches(|c: char| c.is_ascii_alphabetic());
     let unit: u64 = match &word[digits.len()..] {
         "" => 1,
