@@ -5,7 +5,10 @@ use config::{Changes, Storage};
 use session::{Limits, Offer, Permits};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use store::{Access, Identity, Kind, Layout, OverlayStore, Poison, Probe, Spec, Store, StoreError, WaitingStore, Wanted};
+use store::{
+    Access, Cause, Identity, Kind, Layout, OverlayStore, Poison, Probe, Spec, Store, StoreError, Verb,
+    WaitingStore, Wanted,
+};
 
 /// What one client's store is made from. It owns all of it, so that a look at a path that does not answer can be left
 /// behind.
@@ -55,7 +58,8 @@ impl Assembly {
     /// For a look at what all clients have in common.
     #[must_use]
     pub fn common(storage: &Storage) -> Option<Self> {
-        let settings = config::Export { storage: storage.clone(), ..config::Export::new("".into(), String::new()) };
+        let settings =
+            config::Export { storage: storage.clone(), ..config::Export::new("".into(), String::new()) };
         Self::for_all(&settings)
     }
 
@@ -183,20 +187,19 @@ impl Assembly {
         Ok(Assembled { store, identity: base.identity, waiting: None })
     }
 
-    /// The export's overlay over a base that may be written, to carry its pages into it; and where the overlay is. None
-    /// where the export has none.
+    /// The overlay over a base that may be written, to carry its pages into it.
     ///
     /// # Errors
-    /// As the stores beneath say; somebody uses the overlay.
-    pub fn open_to_commit(&self) -> Option<Result<(OverlayStore, PathBuf), StoreError>> {
-        let Changes::Overlay(path) = &self.storage.changes else { return None };
-        let open = || {
-            let base = store::open(&self.spec(Access::ReadWrite), Arc::default())?;
-            let size = OverlayStore::kept_size(base.store.geometry().size);
-            let upper = Arc::new(store::open_overlay(path, size, Arc::default())?);
-            Ok((OverlayStore::kept(base.store, upper)?, path.clone()))
-        };
-        Some(open())
+    /// As the stores beneath say; the base is not the disk that is meant; somebody uses the overlay.
+    pub fn open_to_commit(&self, overlay: &Path) -> Result<OverlayStore, StoreError> {
+        let base = store::open(&self.spec(Access::ReadWrite), Arc::default())?;
+        self.is_wanted(&base.identity).map_err(|why| {
+            let cause = Cause::Moved(why);
+            StoreError { verb: Verb::Open, offset: 0, len: 0, cause }
+        })?;
+        let size = OverlayStore::kept_size(base.store.geometry().size);
+        let upper = Arc::new(store::open_overlay(overlay, size, Arc::default())?);
+        OverlayStore::kept(base.store, upper)
     }
 
     fn open_temporary(&self) -> Result<Assembled, StoreError> {
@@ -207,7 +210,7 @@ impl Assembly {
 
     fn open_waiting(&self, dir: Option<&Path>) -> Result<Assembled, StoreError> {
         let size = self.storage.filesize.unwrap_or(0);
-        let store = Arc::new(WaitingStore::new(self.scratch(dir, size)?, size));
+        let store = Arc::new(WaitingStore::new(self.scratch(dir, size)?, size)?);
         let identity = Identity::File { dev: 0, ino: 0 };
         Ok(Assembled { store: store.clone(), identity, waiting: Some(store) })
     }

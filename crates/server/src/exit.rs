@@ -15,14 +15,18 @@ pub enum Exit {
     Launch(String),
     /// The one session of inetd mode did not end with DISC.
     Inetd(String),
+    /// An overlay could not be committed or dropped.
+    Overlay(String),
 }
 
 impl fmt::Display for Exit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Configuration(why) | Self::Identity(why) | Self::Launch(why) | Self::Inetd(why) => {
-                f.write_str(why)
-            }
+            Self::Configuration(why)
+            | Self::Identity(why)
+            | Self::Launch(why)
+            | Self::Inetd(why)
+            | Self::Overlay(why) => f.write_str(why),
             // The words of the original, which people search their logs for.
             Self::Bind(why) => write!(f, "failed to setup servers: {why}"),
         }

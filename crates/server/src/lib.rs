@@ -22,6 +22,7 @@ mod listen;
 mod log;
 mod look;
 mod medium;
+mod overlays;
 mod pidfile;
 mod pool;
 mod prepare;

@@ -104,15 +104,18 @@ mod tests {
     fn a_path_that_does_not_answer_costs_itself_alone() {
         let (release, stuck) = channel::<()>();
         let stuck = Arc::new(Mutex::new(stuck));
-        let finds =
-            look_with(assemblies(&["a", "bb", "stuck", "cccc", "stuck", "ddddd"]), Duration::from_millis(100), {
+        let finds = look_with(
+            assemblies(&["a", "bb", "stuck", "cccc", "stuck", "ddddd"]),
+            Duration::from_millis(100),
+            {
                 move |assembly: &Assembly| {
                     if assembly.path.as_os_str() == "stuck" {
                         let _ = stuck.lock().map(|stuck| stuck.recv());
                     }
                     found(assembly)
                 }
-            });
+            },
+        );
         let sizes: Vec<Option<u64>> =
             finds.iter().map(|one| one.as_ref().ok().map(|probe| probe.size)).collect();
         assert_eq!(sizes, [Some(1), Some(2), None, Some(4), None, Some(5)]);

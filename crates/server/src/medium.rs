@@ -168,8 +168,9 @@ impl Medium {
                 moved.push(path);
             }
         }
-        let (elsewhere, stay): (Vec<Open>, _) =
-            std::mem::take(&mut state.open).into_iter().partition(|open| moved.contains(&&open.assembly.path));
+        let (elsewhere, stay): (Vec<Open>, _) = std::mem::take(&mut state.open)
+            .into_iter()
+            .partition(|open| moved.contains(&&open.assembly.path));
         state.open = stay;
         drop(state);
         let split = || self.beside(elsewhere);
@@ -231,7 +232,8 @@ impl Medium {
     pub fn set_read_only(&self, read_only: bool) -> bool {
         let mut state = self.lock();
         state.read_only = read_only;
-        let writable = state.open.iter().filter(|open| read_only && open.assembly.access == Access::ReadWrite);
+        let writable =
+            state.open.iter().filter(|open| read_only && open.assembly.access == Access::ReadWrite);
         let open: Vec<Arc<Export>> = writable.filter_map(|open| open.export.upgrade()).collect();
         drop(state);
         open.iter().filter(|export| !export.read_only_now.swap(true, Ordering::SeqCst)).count() > 0

@@ -43,8 +43,7 @@ impl Prepared {
         let errands: Vec<Errand> =
             wanted.exports.iter().map(|export| Errand::new(export, running(export))).collect();
         let mut probes = look(errands.iter().flat_map(Errand::assemblies).cloned().collect()).into_iter();
-        let findings: Vec<Finding> =
-            errands.into_iter().map(|errand| errand.judge(&mut probes)).collect();
+        let findings: Vec<Finding> = errands.into_iter().map(|errand| errand.judge(&mut probes)).collect();
         let moved = wanted
             .exports
             .iter()
@@ -139,8 +138,7 @@ impl Errand {
     fn judge(self, probes: &mut impl Iterator<Item = Result<Probe, String>>) -> Finding {
         let mut next = || probes.next().unwrap_or_else(|| Err("it was not looked at".into()));
         let common = self.common.as_ref().map(|assembly| (assembly, next()));
-        let scattered =
-            self.scattered.iter().map(|assembly| (assembly.path.clone(), next().ok())).collect();
+        let scattered = self.scattered.iter().map(|assembly| (assembly.path.clone(), next().ok())).collect();
         let Some((assembly, probe)) = common else {
             return Finding { found: None, probe: Ok(None), scattered, running: self.running };
         };

@@ -27,7 +27,7 @@ pub use file::FileStore;
 pub use identity::{DeviceIdentity, Identity, Partition, Place, Wanted};
 pub use open::{Access, Kind, Probe, Spec, open, probe};
 pub use overlay::OverlayStore;
-pub use overlay_file::open_overlay;
+pub use overlay_file::{forget_overlay, open_overlay, remove_overlay};
 pub use poison::Poison;
 pub use scratch::scratch;
 pub use waiting::WaitingStore;

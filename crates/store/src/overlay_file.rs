@@ -4,7 +4,7 @@ use crate::file::FileStore;
 use crate::scratch::{Held, leads_to, lock, of_ours, words};
 use crate::{Cause, Poison, StoreError, Verb};
 use rustix::fd::OwnedFd;
-use rustix::fs::{FileType, Mode, OFlags, fstat, fsync, ftruncate, open as open_path};
+use rustix::fs::{FileType, Mode, OFlags, fstat, fsync, ftruncate, open as open_path, unlink};
 use rustix::io::Errno;
 use std::path::Path;
 use std::sync::Arc;
@@ -44,6 +44,43 @@ pub fn open_overlay(path: &Path, size: u64, poison: Arc<Poison>) -> Result<FileS
         return Err(failed(Cause::Unsupported(why)));
     }
     Ok(of_ours(fd, &found, size, poison, Held { remove: None }))
+}
+
+/// Removes the file of an overlay that nobody has, and with it everything that was written. False where there is none.
+///
+/// # Errors
+/// [`Cause::Other`] where somebody has it, and what the system says of the path.
+pub fn remove_overlay(path: &Path) -> Result<bool, StoreError> {
+    let shown = path.display();
+    let failed = |what: &str| {
+        let cause = Cause::Other(format!("the overlay {shown} {what}"));
+        StoreError { verb: Verb::Open, offset: 0, len: 0, cause }
+    };
+    let system = |errno| failed(&format!("cannot be opened: {}", words(errno)));
+    let fd = match open_path(path, FLAGS, Mode::empty()) {
+        Ok(fd) => fd,
+        Err(Errno::NOENT) => return Ok(false),
+        Err(errno) => return Err(system(errno)),
+    };
+    match lock(&fd) {
+        Err(Errno::WOULDBLOCK) => return Err(failed("is in use: somebody else has it")),
+        locked => locked.map_err(system)?,
+    }
+    // Locked until the name is gone: whoever comes meanwhile sees that it has another file.
+    forget_overlay(path)?;
+    Ok(true)
+}
+
+/// Removes the name of an overlay that the caller has open, and with it the lock.
+///
+/// # Errors
+/// What the system says of the path.
+pub fn forget_overlay(path: &Path) -> Result<(), StoreError> {
+    unlink(path).and_then(|()| sync_name(path)).map_err(|errno| {
+        let cause =
+            Cause::Other(format!("the overlay {} cannot be removed: {}", path.display(), words(errno)));
+        StoreError { verb: Verb::Open, offset: 0, len: 0, cause }
+    })
 }
 
 /// WOULDBLOCK: somebody else has it.

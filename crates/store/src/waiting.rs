@@ -49,6 +49,12 @@ impl WaitingStore {
         Ok(merged)
     }
 
+    /// Whether the file is not there yet, as far as anybody said.
+    #[must_use]
+    pub fn is_waiting(&self) -> bool {
+        matches!(*self.state(), State::Waiting(_))
+    }
+
     fn state(&self) -> RwLockReadGuard<'_, State> {
         self.state.read().unwrap_or_else(PoisonError::into_inner)
     }

@@ -14,6 +14,10 @@ pub(super) fn storage(reader: &mut Reader<'_>) -> Storage {
     let layout = asked.layout();
     let changes = asked.changes(layout);
     asked.say_what_has_no_effect(reader, layout, &changes);
+    if client.is_some() && matches!(changes, Changes::Overlay(_)) {
+        let what = "an overlay is for one disk, and here each client has its own";
+        reader.error("overlay", what, "name one path in exportname");
+    }
     if filesize.is_none() {
         for key in asked.of_no_size_of_their_own(layout, &changes) {
             reader.warn(key, &format!("{key} has no size of its own, so the disk is empty: give filesize"));

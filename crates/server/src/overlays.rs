@@ -1,0 +1,59 @@
+//! What an operator does with an overlay that stays: its pages are written into the disk beneath, or they are forgotten.
+//! Both are done by a run of the program of its own, while nobody uses the overlay.
+
+use crate::assemble::Assembly;
+use crate::cli::Task;
+use crate::exit::Exit;
+use config::{Changes, Config, Export, ExportName};
+use std::path::{Path, PathBuf};
+use store::StoreError;
+
+/// Does it, and says what was done.
+///
+/// # Errors
+/// There is no such export, or it has no overlay; somebody uses the overlay; what the disk says. A commit that failed can
+/// be repeated: the overlay is there until all of it is on the disk.
+pub fn carry_out(task: &Task, config: &Config) -> Result<String, Exit> {
+    let (Task::CommitOverlay(name) | Task::DropOverlay(name)) = task;
+    let (export, overlay) = find(name, config)?;
+    let failed = |error: StoreError| Exit::Overlay(format!("export {name}: {}", error.cause));
+    match task {
+        Task::CommitOverlay(_) => commit(export, &overlay).map_err(failed),
+        Task::DropOverlay(_) => discard(&overlay).map_err(failed),
+    }
+}
+
+fn find<'c>(name: &ExportName, config: &'c Config) -> Result<(&'c Export, PathBuf), Exit> {
+    let export = config
+        .exports
+        .get(name)
+        .ok_or_else(|| Exit::Overlay(format!("the configuration has no export {name}")))?;
+    match &export.storage.changes {
+        Changes::Overlay(path) => Ok((export, path.clone())),
+        _ => Err(Exit::Overlay(format!("export {name} has no overlay; the key is overlay = PATH"))),
+    }
+}
+
+fn commit(export: &Export, overlay: &Path) -> Result<String, StoreError> {
+    if !overlay.exists() {
+        return Ok(nothing(overlay));
+    }
+    // One path for all: an overlay of many bases would be none.
+    let assembly = Assembly::at(export, Path::new(&export.storage.path));
+    let store = assembly.open_to_commit(overlay)?;
+    let pages = store.commit()?;
+    // Still locked: nobody comes between what was carried over and its end.
+    store::forget_overlay(overlay)?;
+    Ok(format!("{pages} pages of 4096 bytes of {} are in {} now", overlay.display(), assembly.path.display()))
+}
+
+fn discard(overlay: &Path) -> Result<String, StoreError> {
+    if store::remove_overlay(overlay)? {
+        return Ok(format!("{} and what was written to it are gone", overlay.display()));
+    }
+    Ok(nothing(overlay))
+}
+
+fn nothing(overlay: &Path) -> String {
+    format!("nothing was written to {}", overlay.display())
+}
