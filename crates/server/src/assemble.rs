@@ -6,8 +6,8 @@ use session::{Limits, Offer, Permits};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use store::{
-    Access, Cause, Identity, Kind, Layout, OverlayStore, Poison, Probe, Spec, Store, StoreError, Verb,
-    WaitingStore, Wanted,
+    Access, Capabilities, Cause, Identity, Kind, Layout, OverlayStore, Poison, Probe, Spec, Store,
+    StoreError, Verb, WaitingStore, Wanted,
 };
 
 /// What one client's store is made from. It owns all of it, so that a look at a path that does not answer can be left
@@ -247,9 +247,10 @@ fn wanted(storage: &Storage) -> Option<Wanted> {
     })
 }
 
-/// What is advertised and admitted: what the store can do, unless a key says `false`.
+/// What is advertised and admitted: what the store can do, unless a key says `false`. What is written to a store of a
+/// session's own no other connection sees, flushed or not.
 #[must_use]
-pub fn offer(store: &dyn Store, settings: &config::Export, limits: &Limits) -> Offer {
+pub fn offer(store: &dyn Store, settings: &config::Export, private: bool, limits: &Limits) -> Offer {
     let permits = Permits {
         read_only: settings.readonly,
         flush: settings.flush.unwrap_or(true),
@@ -258,7 +259,9 @@ pub fn offer(store: &dyn Store, settings: &config::Export, limits: &Limits) -> O
         rotational: settings.rotational,
         sync: settings.sync,
     };
-    Offer::new(store.geometry(), store.capabilities(), permits, limits)
+    let can = store.capabilities();
+    let can = Capabilities { multi_conn: can.multi_conn && !private, ..can };
+    Offer::new(store.geometry(), can, permits, limits)
 }
 
 #[cfg(test)]

@@ -100,7 +100,7 @@ impl Host for Guest {
             entry.medium.has_room(told.settings)?;
             let entered = entry.medium.enter(told, sitter)?;
             *self.assigned() = told.assembly.path.display().to_string();
-            Ok(entered)
+            Ok(Entered { idle_timeout: told.settings.timeout, ..entered })
         })
     }
 

@@ -2,6 +2,7 @@
 
 use crate::access::Peer;
 use crate::bind::{self, Wanted};
+use crate::catalog::Entry;
 use crate::cli::{self, Foreground, Invocation};
 use crate::connections::Sessions;
 use crate::daemon;
@@ -10,6 +11,7 @@ use crate::fence;
 use crate::guest::Guest;
 use crate::listen::Acceptor;
 use crate::log::Log;
+use crate::overlays;
 use crate::pidfile::PidFile;
 use crate::privileges;
 use crate::reconcile::Reconciler;
@@ -17,8 +19,8 @@ use crate::sources::{Files, MainOnly};
 use crate::state::Shared;
 use crate::stderr::Stderr;
 use crate::watch;
-use config::{Export, Loaded, Sources};
-use session::{Ending, Limits, Sitter};
+use config::{Changes, Export, Loaded, Sources};
+use session::{Ending, Limits, Sitter, Workers as _};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::iterator::Signals;
 use std::env;
@@ -63,6 +65,11 @@ fn run(invocation: &Invocation) -> Result<(), Exit> {
         }
     }
     let start = Start::new(invocation)?;
+    if let Some(task) = &invocation.task {
+        let done = overlays::carry_out(task, &start.load(&start.files)?.config)?;
+        println!("{done}");
+        return Ok(());
+    }
     if invocation.foreground.is_none() && !background {
         // The main file says whether this is inetd; the rest is for the server to read.
         let main = start.load(&MainOnly(&start.files))?;
@@ -166,7 +173,7 @@ impl<'a> Start<'a> {
         if background {
             daemon::ready().map_err(|error| Exit::Launch(format!("cannot leave the terminal: {error}")))?;
         }
-        wait_for_the_end(signals, &request, &log);
+        wait_for_the_end(signals, &request, &shared);
         acceptor.stop();
         // Not by way of the reconciler: a reload that waits for a hung request must not keep the server from stopping.
         fence::stop(&shared, &retired);
@@ -247,12 +254,15 @@ impl<'a> Start<'a> {
 
 /// The export of the command line: the empty name (C-010).
 fn command_line_export(given: &cli::CommandLineExport) -> Result<Export, Exit> {
-    if given.multifile || given.copyonwrite {
-        return Err(Exit::Configuration("--multi-file and --copy-on-write are not supported yet".into()));
-    }
     let mut export = Export::new("".into(), path_text(&given.file)?);
     export.readonly = given.readonly;
     export.storage.filesize = given.size;
+    if given.multifile {
+        export.storage.layout = config::Layout::Files;
+    }
+    if given.copyonwrite {
+        export.storage.changes = config::Changes::Private(None);
+    }
     export.maxconnections = config::MaxConnections(given.maxconnections);
     export.authfile = Some(given.authfile.clone().unwrap_or_else(|| "/etc/nbd-server/allow".into()));
     Ok(export)
@@ -277,14 +287,27 @@ fn follow(mut reconciler: Reconciler, requests: &Receiver<()>) {
     }
 }
 
-fn wait_for_the_end(mut signals: Signals, request: &Sender<()>, log: &Log) {
+fn wait_for_the_end(mut signals: Signals, request: &Sender<()>, shared: &Shared) {
     for signal in signals.forever() {
         match signal {
             SIGHUP => {
                 let _ = request.send(());
             }
-            SIGUSR1 => log.info("Got SIGUSR1"),
+            SIGUSR1 => {
+                shared.log.info("Got SIGUSR1");
+                look_for_arrivals(shared);
+            }
             _ => return,
         }
+    }
+}
+
+/// Files that exports wait for (`waitfile`): each is looked for by a worker, since taking in what was written takes long.
+fn look_for_arrivals(shared: &Shared) {
+    let catalog = shared.catalog();
+    let waits = |entry: &&Arc<Entry>| matches!(entry.medium.storage.changes, Changes::UntilThere(_));
+    for entry in catalog.entries().iter().filter(waits) {
+        let medium = entry.medium.clone();
+        shared.pool.submit(Arc::as_ptr(&medium).addr(), Box::new(move || medium.look_for_arrivals()));
     }
 }

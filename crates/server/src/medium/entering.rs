@@ -56,7 +56,7 @@ impl Medium {
         }
         room(&state, visit.settings)?;
         match export.seats.take(sitter) {
-            Some(seat) => Ok(Entered { idle_timeout: settings.timeout, ..Entered::new(export, seat) }),
+            Some(seat) => Ok(Entered::new(export, seat)),
             None => Err(Closed::Replaced),
         }
     }
@@ -77,7 +77,8 @@ impl Medium {
             return Ok(export);
         }
         let assembled = self.open_store(&probe, &assembly)?;
-        let offer = assemble::offer(&*assembled.store, visit.settings, visit.limits);
+        let private = assembly.is_private();
+        let offer = assemble::offer(&*assembled.store, visit.settings, private, visit.limits);
         let guard = DiskGuard {
             medium: self.clone(),
             store: assembled.store.clone(),
@@ -105,7 +106,7 @@ impl Medium {
         if state.read_only && open.assembly.access == Access::ReadWrite {
             export.read_only_now.store(true, Ordering::SeqCst);
         }
-        if !open.identity.places().is_empty() {
+        if !open.identity.to_be_created() {
             let opened = Probe { identity: open.identity.clone(), ..probe };
             state.seen.entry(open.assembly.path.clone()).or_insert(opened);
         }
@@ -206,7 +207,7 @@ impl Medium {
             !export.read_only_now.load(Ordering::SeqCst)
                 && !export.seats.gate.is_revoked()
                 && export.store.geometry().size == probe.size
-                && export.offer == assemble::offer(&*export.store, visit.settings, visit.limits)
+                && export.offer == assemble::offer(&*export.store, visit.settings, false, visit.limits)
         };
         open.iter().find(fits).cloned()
     }

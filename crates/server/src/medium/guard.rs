@@ -56,7 +56,7 @@ impl Medium {
             Ok(()) => {}
         }
         // Of what is a session's own no path tells anything.
-        if self.lock().retired || eye.identity.places().is_empty() {
+        if self.lock().retired || eye.identity.to_be_created() {
             return Ok(());
         }
         match eye.assembly.probe_again() {
