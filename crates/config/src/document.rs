@@ -166,7 +166,7 @@ mod tests {
         }
     }
 
-    /// C-038: and each with its line.
+    /// C-038, C-039: and each with its line.
     #[test]
     fn what_the_original_rejects_is_rejected_with_its_line() {
         let texts: [(&[u8], u32); 11] = [
