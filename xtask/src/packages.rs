@@ -18,6 +18,8 @@ const NEEDED: &[(&str, &str, &str)] = &[
     ("strace", "strace", "faults of system calls"),
     ("fio", "fio", "workloads"),
     ("c++", "g++", "fuzz targets"),
+    // GLib itself comes with the original server.
+    ("python3", "python3", "configurations beside GLib's own reader"),
 ];
 
 /// Has every program of the list there, or says aloud which tests will not run.

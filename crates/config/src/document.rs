@@ -1,7 +1,10 @@
 //! Text to [`Document`]: groups, keys and where each stands. The syntax is that of GLib's key files, as the original
 //! reads them; looks at shape alone.
 
+mod line;
+
 use crate::problem::Problem;
+use line::Line;
 use std::path::{Path, PathBuf};
 
 /// A text that has the right shape.
@@ -58,14 +61,17 @@ impl Document {
     /// Every line that has no right shape.
     pub fn parse(file: &Path, text: &[u8]) -> Result<Self, Vec<Problem>> {
         let mut parser = Parser { file, groups: Vec::new(), current: None, problems: Vec::new() };
+        // Some editors leave one.
         let text = text.strip_suffix(b"\0").unwrap_or(text);
         if text.starts_with(b"\xef\xbb\xbf") {
             let problem = Problem::at(file, 1, "the file begins with a byte order mark");
             return Err(vec![problem.hint("save it as UTF-8 without BOM")]);
         }
-        for (number, line) in text.split(|&byte| byte == b'\n').enumerate() {
+        for (number, line) in text.split_inclusive(|&byte| byte == b'\n').enumerate() {
             let number = u32::try_from(number + 1).unwrap_or(u32::MAX);
-            parser.line(number, line.strip_suffix(b"\r").unwrap_or(line));
+            // A carriage return belongs to the end of the line; without one it is a letter like any other.
+            let ended = line.strip_suffix(b"\n").map(|line| line.strip_suffix(b"\r").unwrap_or(line));
+            parser.line(number, ended.unwrap_or(line));
         }
         if !parser.problems.is_empty() {
             return Err(parser.problems);
@@ -84,33 +90,17 @@ struct Parser<'a> {
 
 impl Parser<'_> {
     fn line(&mut self, number: u32, line: &[u8]) {
-        let trimmed = line.trim_ascii_start();
-        match trimmed.first() {
-            None | Some(b'#') => {}
-            Some(b'[') => self.group(number, trimmed),
-            Some(_) => self.entry(number, trimmed),
+        match line::read(line) {
+            Ok(Line::Nothing) => {}
+            Ok(Line::Group(name)) => self.group(number, name),
+            Ok(Line::Entry(key, value)) => {
+                self.entry(Entry { key: key.into(), value: value.into(), line: number });
+            }
+            Err((what, hint)) => self.wrong(number, what, hint),
         }
     }
 
-    fn group(&mut self, number: u32, line: &[u8]) {
-        let line = line.trim_ascii_end();
-        let Some(name) = line.strip_prefix(b"[").and_then(|rest| rest.strip_suffix(b"]")) else {
-            self.wrong(
-                number,
-                "a group's line must be [name] and nothing behind it",
-                "comments have lines of their own",
-            );
-            return;
-        };
-        if name.is_empty() || name.iter().any(|&byte| matches!(byte, b'[' | b']') || byte.is_ascii_control())
-        {
-            self.wrong(
-                number,
-                "this is no name for a group",
-                "brackets and control characters cannot be in it",
-            );
-            return;
-        }
+    fn group(&mut self, number: u32, name: &[u8]) {
         let found = self.groups.iter().position(|group| group.name == name);
         self.current = Some(found.unwrap_or_else(|| {
             self.groups.push(Group { name: name.to_vec(), line: number, entries: Vec::new() });
@@ -118,23 +108,21 @@ impl Parser<'_> {
         }));
     }
 
-    fn entry(&mut self, number: u32, line: &[u8]) {
-        let Some(at) = line.iter().position(|&byte| byte == b'=') else {
-            let hint = if line.starts_with(b";") { "comments begin with #" } else { "write key = value" };
-            self.wrong(number, "this is neither a group, a key with a value, nor a comment", hint);
+    fn entry(&mut self, entry: Entry) {
+        let Some(current) = self.current else {
+            self.wrong(entry.line, "a key stands before the first group", "begin with [generic]");
             return;
         };
-        let key = line[..at].trim_ascii_end();
-        if key.is_empty() || key.contains(&b'[') && !is_locale_key(key) {
-            self.wrong(number, "there is no key before the =", "write key = value");
+        // GLib's own key: in the first group it tells how the file is written.
+        if current == 0 && entry.key == b"Encoding" && !entry.value.eq_ignore_ascii_case(b"UTF-8") {
+            self.wrong(
+                entry.line,
+                "the file says that it is not written in UTF-8",
+                "remove the key Encoding",
+            );
             return;
         }
-        let Some(current) = self.current else {
-            self.wrong(number, "a key stands before the first group", "begin with [generic]");
-            return;
-        };
-        let value = line[at + 1..].trim_ascii_start().to_vec();
-        self.groups[current].entries.push(Entry { key: key.to_vec(), value, line: number });
+        self.groups[current].entries.push(entry);
     }
 
     fn wrong(&mut self, line: u32, what: &str, hint: &str) {
@@ -142,10 +130,10 @@ impl Parser<'_> {
     }
 }
 
-/// `key[de]`: a translation, which nobody reads here.
+/// `key[de]`: a translation, which nobody reads here. Brackets stand in no other key.
 #[must_use]
 pub fn is_locale_key(key: &[u8]) -> bool {
-    key.ends_with(b"]") && key.iter().filter(|&&byte| byte == b'[').count() == 1 && key[0] != b'['
+    key.contains(&b'[')
 }
 
 #[cfg(test)]
@@ -178,7 +166,7 @@ mod tests {
         }
     }
 
-    /// C-038: and each with its line.
+    /// C-038, C-039: and each with its line.
     #[test]
     fn what_the_original_rejects_is_rejected_with_its_line() {
         let texts: [(&[u8], u32); 11] = [

@@ -196,9 +196,15 @@ static KEYS: &[Key] = &[
     export("postrun", Text, "", "Command after a session."),
     export("transactionlog", Text, "", "File that records every request and reply."),
     export("datalog", Flag, "false", "Record written data too."),
-    export("timeout", Number, "0", "Seconds without a request after which a session is ended; 0 for never."),
+    // 3.24 has these two in its manual alone.
+    ours(export(
+        "timeout",
+        Number,
+        "0",
+        "Seconds without a request after which a session is ended; 0 for never.",
+    )),
+    ours(export("tlsonly", Flag, "false", "The same as force_tls.")),
     export("force_tls", Flag, "false", "Clients without TLS do not see the export."),
-    export("tlsonly", Flag, "false", "The same as force_tls."),
     ours(export(
         "tls_allow",
         Text,

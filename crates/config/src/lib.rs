@@ -12,7 +12,7 @@ mod plan;
 mod problem;
 mod read;
 mod settings;
-mod value;
+pub mod value;
 
 pub use document::Document;
 pub use keys::{Key, Kind, Place, Status, keys};

@@ -37,40 +37,52 @@ pub fn boolean(value: &[u8]) -> Result<bool, &'static str> {
     }
 }
 
+const NO_NUMBER: &str = "write a decimal number, without a unit";
+
 /// A whole number of 32 bits; what follows a blank is not looked at.
 ///
 /// # Errors
 /// No digits, other characters right behind them, or a number beyond 32 bits.
 pub fn int(value: &[u8]) -> Result<i32, &'static str> {
-    let number = number(value)?;
+    let (number, rest) = number(value)?;
+    if rest.first().is_some_and(|byte| !byte.is_ascii_whitespace()) {
+        return Err(NO_NUMBER);
+    }
     i32::try_from(number).map_err(|_| "the number is beyond 32 bits")
 }
 
 /// A whole number of 64 bits; one beyond is the largest there is.
 ///
 /// # Errors
-/// No digits, or other characters right behind them.
+/// No digits, or anything behind them, be it a blank.
 pub fn int64(value: &[u8]) -> Result<i64, &'static str> {
-    number(value).map(|number| i64::try_from(number).unwrap_or(if number < 0 { i64::MIN } else { i64::MAX }))
+    let (number, rest) = number(value)?;
+    if !rest.is_empty() {
+        return Err("write a decimal number, without a unit and with nothing behind it, not even a blank");
+    }
+    Ok(i64::try_from(number).unwrap_or(if number < 0 { i64::MIN } else { i64::MAX }))
 }
 
-fn number(value: &[u8]) -> Result<i128, &'static str> {
-    const WRONG: &str = "write a decimal number, without a unit";
-    let word = value.split(u8::is_ascii_whitespace).next().unwrap_or_default();
-    let (negative, digits) = match word {
+/// Sign and digits, and what follows them.
+fn number(value: &[u8]) -> Result<(i128, &[u8]), &'static str> {
+    // C knows one more blank than GLib, which has removed the others.
+    let start = value.iter().position(|byte| !matches!(byte, b' ' | b'\t'..=b'\r')).unwrap_or(value.len());
+    let (negative, digits) = match &value[start..] {
         [b'-', rest @ ..] => (true, rest),
         [b'+', rest @ ..] => (false, rest),
         rest => (false, rest),
     };
-    if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
-        return Err(WRONG);
+    let end = digits.iter().position(|byte| !byte.is_ascii_digit()).unwrap_or(digits.len());
+    let (digits, rest) = digits.split_at(end);
+    if digits.is_empty() {
+        return Err(NO_NUMBER);
     }
     let mut number: i128 = 0;
     for digit in digits {
         // Beyond 64 bits it no longer matters how far.
         number = (number * 10 + i128::from(digit - b'0')).min(i128::from(u64::MAX));
     }
-    Ok(if negative { -number } else { number })
+    Ok((if negative { -number } else { number }, rest))
 }
 
 #[cfg(test)]
@@ -99,7 +111,10 @@ mod tests {
         }
         assert_eq!(int64(b"99999999999999999999999999999999999999999999"), Ok(i64::MAX));
         assert_eq!(int64(b"-99999999999999999999"), Ok(i64::MIN));
-        assert!(int64(b"10M").is_err());
+        assert_eq!(int64(b"+5"), Ok(5));
+        for text in ["10M", "", "10 ", "10 x", "- 5"] {
+            assert!(int64(text.as_bytes()).is_err(), "{text:?}");
+        }
     }
 
     /// C-046, C-047

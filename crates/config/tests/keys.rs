@@ -1,54 +1,12 @@
 //! Every key of the original and of ours, by the value that it becomes, and what is said about it.
 #![allow(missing_docs)]
 
-use config::{
-    Changes, Config, Export, Generic, Layout, Loaded, Options, Plan, Refused, SourceError, Sources, Step,
-    Storage, Tls, TlsIdentity, Virtstyle, export_changes, generic_changes, load, storage_changes,
-};
-use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+mod common;
+
+use common::{export, generic, refused, storage};
+use config::{Changes, Generic, Layout, Storage, Tls, TlsIdentity, Virtstyle};
+use std::path::Path;
 use std::time::Duration;
-
-/// One file and no directory.
-struct Text(String);
-
-impl Sources for Text {
-    fn read(&self, _: &Path) -> Result<Vec<u8>, SourceError> {
-        Ok(self.0.clone().into_bytes())
-    }
-
-    fn list(&self, _: &Path) -> Result<Vec<PathBuf>, SourceError> {
-        Ok(Vec::new())
-    }
-}
-
-fn start(text: &str) -> Result<Loaded, Refused> {
-    load(Path::new("/c"), &Text(text.into()), None, Options::default())
-}
-
-/// An export of these lines, and what was said about them.
-fn export(lines: &str) -> (Export, Vec<String>) {
-    let loaded =
-        start(&format!("[generic]\n[a]\n{lines}\n")).unwrap_or_else(|refused| panic!("{lines}: {refused:?}"));
-    let warnings = loaded.warnings.iter().map(|warning| warning.what.clone()).collect();
-    (loaded.config.exports.iter().next().expect("one export").clone(), warnings)
-}
-
-fn storage(lines: &str) -> (Storage, Vec<String>) {
-    let (export, warnings) = export(lines);
-    (export.storage, warnings)
-}
-
-fn refused(text: &str) -> String {
-    let refused = start(text).err().unwrap_or_else(|| panic!("{text:?} is refused"));
-    refused.problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
-}
-
-fn generic(lines: &str) -> (Generic, Vec<String>) {
-    let loaded = start(&format!("[generic]\n{lines}\n[a]\nexportname=/a\n"));
-    let loaded = loaded.unwrap_or_else(|refused| panic!("{lines}: {refused:?}"));
-    (loaded.config.generic, loaded.warnings.iter().map(|warning| warning.what.clone()).collect())
-}
 
 /// C-160: a percent sign is written twice, or the path taken to the letter. Equal meanings are equal values, so that a
 /// reload between two ways of writing one path disturbs nobody.
@@ -234,7 +192,7 @@ fn an_empty_command_or_log_is_none() {
         (None, None, None, None)
     );
     assert_eq!(warnings, [""; 0]);
-    let (_, warnings) = self::export("exportname=/a\ndatalog=true");
+    let (_, warnings) = common::export("exportname=/a\ndatalog=true");
     assert_eq!(warnings, ["datalog has no effect without transactionlog"]);
     for seconds in ["-1", "30s", ""] {
         let said = refused(&format!("[generic]\n[a]\nexportname=/a\ntimeout={seconds}\n"));
@@ -298,84 +256,10 @@ fn the_unix_socket_has_a_mode_and_an_owner() {
     let (generic, warnings) = generic("unixsock=/s\nunixsock_mode=0660\nunixsock_owner=nbd:disk");
     assert_eq!((generic.unixsock_mode, generic.unixsock_owner.as_deref()), (Some(0o660), Some("nbd:disk")));
     assert_eq!(warnings, [""; 0]);
-    assert_eq!(self::generic("unixsock_mode=0660").1, ["unixsock_mode has no effect without unixsock"]);
+    assert_eq!(common::generic("unixsock_mode=0660").1, ["unixsock_mode has no effect without unixsock"]);
     for line in ["unixsock_mode=rw", "unixsock_mode=1777", "unixsock_owner=:"] {
         refused(&format!("[generic]\nunixsock=/s\n{line}\n[a]\nexportname=/a\n"));
     }
-}
-
-/// P9: whatever is another value is named. The keys stand in the table, so that the log says what the file says.
-#[test]
-fn every_setting_that_changes_is_named() {
-    let plain = export("exportname=/a").0;
-    let lines = "readonly=1\nflush=0\nfua=0\ntrim=0\nrotational=1\nsync=1\nmaxconnections=1\nauthfile=/a\n\
-                 device_changes=follow\nexclusive=1\non_change=keep\ntls_allow=psk:a\nprerun=a\npostrun=b\n\
-                 transactionlog=/l\ndatalog=1\ntimeout=1\n";
-    let changed = export(&format!("exportname=/a\n{lines}")).0;
-    let mut named: Vec<_> = export_changes(&plain, &changed).iter().map(|change| change.key).collect();
-    let mut wanted: Vec<&str> = lines.lines().filter_map(|line| line.split('=').next()).collect();
-    wanted.push("force_tls");
-    named.sort_unstable();
-    wanted.sort_unstable();
-    assert_eq!(named, wanted);
-    for line in lines.lines() {
-        assert_ne!(plain, export(&format!("exportname=/a\n{line}")).0, "{line}");
-    }
-}
-
-#[test]
-fn every_setting_of_generic_that_changes_is_named() {
-    let lines = "user=a\ngroup=b\nlistenaddr=c\nport=1\nunixsock=/u\nduallisten=1\nallowlist=1\nincludedir=/i\n\
-                 max_threads=1\nstrict=1\nunixsock_mode=0600\nunixsock_owner=a\nforce_tls=1\ncertfile=/c\nkeyfile=/k\n\
-                 cacertfile=/a\npskfile=/p\ntlsprio=NORMAL\n";
-    let changes = generic_changes(&Generic::default(), &generic(lines).0);
-    let named: Vec<_> = changes.iter().map(|change| change.key).collect();
-    assert_eq!(named, lines.lines().filter_map(|line| line.split('=').next()).collect::<Vec<_>>());
-    let live: Vec<_> = changes.iter().filter(|change| change.live).map(|change| change.key).collect();
-    let wanted =
-        "allowlist includedir max_threads strict force_tls certfile keyfile cacertfile pskfile tlsprio";
-    assert_eq!(live, wanted.split(' ').collect::<Vec<_>>());
-}
-
-/// Any difference in where the bytes are makes it another store, whose old sessions are fenced (P2).
-#[test]
-fn every_change_of_storage_replaces_the_store() {
-    let config =
-        |lines: &str| start(&format!("[generic]\n[a]\nfilesize=4096\n{lines}\n")).expect(lines).config;
-    let step = |old: &Config, new: &Config| Plan::between(old, new, &BTreeSet::new()).steps()[0].clone();
-    let kinds = [
-        "exportname=/a",
-        "exportname=/b",
-        "exportname=/a%s",
-        "exportname=/a%s\nvirtstyle=iphash",
-        "exportname=/a%s\nvirtstyle=none",
-        "exportname=/a\nfilesize=8192",
-        "exportname=/a\nidentity=serial:x",
-        "exportname=/a\nmultifile=1",
-        "exportname=/a\ntreefiles=1",
-        "exportname=/a\ncopyonwrite=1",
-        "exportname=/a\ncopyonwrite=1\ncowdir=/c",
-        "exportname=/a\ntemporary=1",
-        "exportname=/a\nwaitfile=1",
-        "exportname=/a\nwaitfile=1\ncowdir=/c",
-        "exportname=/a\noverlay=/c",
-        "exportname=/a\noverlay=/d",
-    ];
-    for old in kinds {
-        for new in kinds {
-            let (before, after) = (config(old), config(new));
-            let wanted = if old == new { Step::Keep("a".into()) } else { Step::Replace("a".into()) };
-            assert_eq!(step(&before, &after), wanted, "{old} → {new}");
-            let storage = |config: &Config| config.exports.iter().next().expect("one").storage.clone();
-            let named = storage_changes(&storage(&before), &storage(&after));
-            assert_eq!(named.is_empty(), old == new, "{old} → {new}");
-        }
-    }
-    assert_eq!(
-        step(&config("exportname=/a"), &config("exportname=/a\nvirtstyle=none")),
-        Step::Keep("a".into())
-    );
-    assert_eq!(step(&config("exportname=/a"), &config("exportname=/a\ntimeout=5")), Step::Retune("a".into()));
 }
 
 /// C-049: unknown keys, and those of another place, are accepted, and named with what may have been meant.

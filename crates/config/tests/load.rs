@@ -203,7 +203,7 @@ fn without_exports_only_a_directory_gives_hope() {
     assert!(load(Path::new(MAIN), &disk, None, options).is_ok());
 }
 
-/// Two files claim one name: the one being served goes on, whatever their order; at start the first wins.
+/// C-067: two files claim one name. The one being served goes on, whatever their order; at start the first wins.
 #[test]
 fn of_two_descriptions_the_served_one_goes_on() {
     let (mut disk, running) = two();
@@ -238,7 +238,7 @@ fn an_export_that_moves_to_another_file_is_the_same_export() {
     assert_eq!(loaded.config, running.config);
 }
 
-/// P5 at start, and `strict` for all or nothing.
+/// C-065: P5 at start, and `strict` for all or nothing, as the original has it.
 #[test]
 fn at_start_a_broken_snippet_is_left_out_unless_strict() {
     let mut disk = Disk::new(&[("a.conf", "junk\n"), ("b.conf", "[b]\nexportname=/b\n")]);
@@ -247,6 +247,34 @@ fn at_start_a_broken_snippet_is_left_out_unless_strict() {
     assert_eq!(loaded.kept_back.len(), 1);
     disk.write(MAIN, "[generic]\nstrict = true\nincludedir = /etc/conf.d\n");
     assert!(start(&disk).is_err());
+}
+
+/// C-059, C-062: the main file first, then snippets by name; and in each file as it is written. A second `[generic]` in
+/// the main file goes with the first.
+#[test]
+fn exports_stand_in_the_order_of_their_files() {
+    let mut disk = Disk::new(&[
+        ("b.conf", "[d]\nexportname=/d\n"),
+        ("a.conf", "[z]\nexportname=/z\n[c]\nexportname=/c\n"),
+    ]);
+    disk.write(MAIN, &format!("{GENERIC}[y]\nexportname=/y\n[generic]\nport=1\n[x]\nexportname=/x\n"));
+    let loaded = start(&disk).expect("it loads");
+    assert_eq!(paths(&loaded), named(&[("y", "/y"), ("x", "/x"), ("z", "/z"), ("c", "/c"), ("d", "/d")]));
+    assert_eq!(loaded.config.generic.port, "1");
+}
+
+/// C-058: of the main file, where the original dies by a signal when good exports stand before the bad one.
+#[test]
+fn one_wrong_export_in_the_main_file_refuses_all() {
+    for good in [0, 1, 2, 5, 14, 30] {
+        let mut text = String::from("[generic]\n");
+        (0..good).for_each(|number| text += &format!("[g{number}]\nexportname=/g\n"));
+        let mut disk = Disk::default();
+        disk.write(MAIN, &format!("{text}[bad]\nexportname=/b\nreadonly=yes\n"));
+        let refused = start(&disk).expect_err("refused");
+        assert_eq!(refused.problems.len(), 1, "{good}: {refused:?}");
+        assert_eq!(refused.problems[0].group.as_deref(), Some("bad"));
+    }
 }
 
 /// C-066
