@@ -34,9 +34,11 @@ mod sources;
 mod state;
 mod stderr;
 mod syslog;
+mod transactionlog;
 mod watch;
 
 pub use launch::main;
-/// The two things that a session needs from a process, for whoever serves one without the rest of it: tests do.
+/// What a session needs from a process, for whoever serves one without the rest of it: tests do.
 pub use pool::Pool;
 pub use socket::Socket;
+pub use transactionlog::TransactionLog;
