@@ -16,7 +16,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Set for the program started again.
-const MARK: &str = "NBD_SERVER_IN_BACKGROUND";
+pub const MARK: &str = "NBD_SERVER_IN_BACKGROUND";
 /// What it says on its standard output when it serves.
 const READY: &[u8] = b"ready\n";
 

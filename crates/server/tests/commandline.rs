@@ -166,9 +166,12 @@ const SECTIONS: &[&str] = &[
     "-o s 2000 /f 5 and more words",
 ];
 
+/// A status and a piece of what is printed.
+type Piece = (i32, &'static str);
+
 /// Lines whose answers differ on purpose: what stands in `docs/differences.md`, and what each program answers, by its
 /// status and a piece of its text.
-const DIFFERENT: &[(&str, &str, (i32, &str), (i32, &str))] = &[
+const DIFFERENT: &[(&str, &str, Piece, Piece)] = &[
     ("-w", "`-w` shows the usage without a word", (1, "Usage"), (1, "invalid option -- 'w'")),
     (
         "-n -C /nonexistent",
