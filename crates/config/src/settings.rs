@@ -1,6 +1,7 @@
 //! A complete configuration: every default written in, equal configurations are equal values.
 
 use crate::name::ExportName;
+use crate::tlsprio::TlsPriority;
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -62,8 +63,8 @@ pub struct Tls {
     pub cacertfile: Option<PathBuf>,
     /// Pre-shared keys, `NAME:HEX` a line.
     pub pskfile: Option<PathBuf>,
-    /// GnuTLS priority string.
-    pub tlsprio: Option<String>,
+    /// What may be negotiated; ours where nothing is said.
+    pub tlsprio: Option<TlsPriority>,
 }
 
 impl Default for Generic {
