@@ -4,9 +4,12 @@ use crate::access::{self, Peer};
 use crate::catalog::Entry;
 use crate::log::{Level, Log};
 use crate::medium::Closed;
+use crate::socket::Socket;
 use crate::state::Shared;
+use crate::tls::{Identity, NotSecure};
 use session::{Entered, ExportName, Host, Limits, Note, Offer, OptionRefusal, Sitter, Workers};
 use std::sync::Arc;
+use std::time::Instant;
 
 /// How often a session asks the catalog again when a reload overtakes it.
 const OVERTAKEN_MAX: usize = 16;
@@ -15,13 +18,14 @@ const OVERTAKEN_MAX: usize = 16;
 pub struct Guest {
     shared: Arc<Shared>,
     peer: Peer,
+    socket: Arc<Socket>,
 }
 
 impl Guest {
-    /// For a client at this address.
+    /// For a client at this address, on this socket.
     #[must_use]
-    pub fn new(shared: Arc<Shared>, peer: Peer) -> Self {
-        Self { shared, peer }
+    pub fn new(shared: Arc<Shared>, peer: Peer, socket: Arc<Socket>) -> Self {
+        Self { shared, peer, socket }
     }
 
     fn log(&self) -> &Log {
@@ -33,6 +37,7 @@ impl Guest {
         for _ in 0..OVERTAKEN_MAX {
             let catalog = self.shared.catalog();
             let entry = catalog.find(name).ok_or(OptionRefusal::UnknownExport)?;
+            self.identify(entry)?;
             self.authorize(entry)?;
             if let Some(why) = &entry.blocked {
                 return Err(self.closed(entry, why.clone()));
@@ -44,6 +49,38 @@ impl Guest {
             }
         }
         Err(OptionRefusal::Policy("The export is being replaced; try again".into()))
+    }
+
+    /// Who TLS says the client is (`force_tls`, `tls_allow`). A stranger inside TLS learns what he would learn of an
+    /// export that is not there; the log knows better.
+    fn identify(&self, entry: &Entry) -> Result<(), OptionRefusal> {
+        if self.may_see(entry) {
+            return Ok(());
+        }
+        let Some(identity) = self.socket.identity() else {
+            return Err(OptionRefusal::TlsRequired("TLS is required for that export"));
+        };
+        let line =
+            format!("export {} is hidden from {} ({identity}): not in tls_allow", entry.name, self.peer);
+        self.log().quietly(Level::Info, "tls_allow", &line);
+        Err(OptionRefusal::UnknownExport)
+    }
+
+    fn may_see(&self, entry: &Entry) -> bool {
+        let allow = &entry.settings.tls_allow;
+        match self.socket.identity() {
+            None => !entry.settings.force_tls && allow.is_empty(),
+            Some(identity) => allow.is_empty() || allow.iter().any(|one| identity.is(one)),
+        }
+    }
+
+    fn secured(&self, identity: &Identity) {
+        let who = format!("{} is {identity}", self.peer);
+        if identity.subject.is_some() {
+            self.log().info(format!("client certificate verification successful: {who}"));
+        } else if identity.psk.is_some() {
+            self.log().info(format!("pre-shared key verification successful: {who}"));
+        }
     }
 
     fn authorize(&self, entry: &Entry) -> Result<(), OptionRefusal> {
@@ -73,7 +110,8 @@ impl Host for Guest {
             self.log().error("Client tried disallowed list option");
             return Err(OptionRefusal::Policy("Listing of exports denied by server configuration".into()));
         }
-        Ok(catalog.entries().iter().map(|entry| entry.name.clone()).collect())
+        let seen = catalog.entries().iter().filter(|entry| self.may_see(entry));
+        Ok(seen.map(|entry| entry.name.clone()).collect())
     }
 
     fn look(&self, name: &[u8]) -> Result<Offer, OptionRefusal> {
@@ -83,6 +121,30 @@ impl Host for Guest {
     fn enter(&self, name: &[u8], sitter: &Arc<Sitter>) -> Result<Entered, OptionRefusal> {
         self.shared.sessions.admit().map_err(OptionRefusal::Policy)?;
         self.visit(name, |entry| entry.medium.enter(&entry.settings, &self.shared.limits, sitter))
+    }
+
+    fn tls_offered(&self) -> bool {
+        self.shared.tls.context(self.log()).is_some()
+    }
+
+    fn tls_required(&self) -> bool {
+        self.shared.tls.required()
+    }
+
+    fn secure(&self, _: &Arc<Sitter>, deadline: Instant) -> Result<(), String> {
+        let context = self.shared.tls.context(self.log()).ok_or("TLS was switched off meanwhile")?;
+        match self.socket.secure(&context, deadline) {
+            Ok(identity) => {
+                self.secured(identity);
+                Ok(())
+            }
+            Err(NotSecure::Certificate(why)) => {
+                let line = format!("E: client certificate verification failed: {}: {why}", self.peer);
+                self.log().quietly(Level::Error, "client certificate", &line);
+                Err(why)
+            }
+            Err(NotSecure::Other(why)) => Err(why),
+        }
     }
 
     fn workers(&self) -> Arc<dyn Workers> {

@@ -33,6 +33,7 @@ mod sources;
 mod state;
 mod stderr;
 mod syslog;
+mod tls;
 mod watch;
 
 pub use launch::main;

@@ -4,6 +4,7 @@ use crate::catalog::Catalog;
 use crate::connections::Sessions;
 use crate::log::Log;
 use crate::pool::Pool;
+use crate::tls::Keeper;
 use session::{Export, Limits};
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -17,6 +18,8 @@ pub struct Shared {
     pub pool: Pool,
     /// Who is connected.
     pub sessions: Sessions,
+    /// Certificates and keys.
+    pub tls: Keeper,
     catalog: RwLock<Arc<Catalog>>,
 }
 
@@ -25,7 +28,7 @@ impl Shared {
     #[must_use]
     pub fn new(log: Log, limits: Limits, sessions: Sessions) -> Arc<Self> {
         let catalog = RwLock::new(Arc::new(Catalog::empty()));
-        Arc::new(Self { log, limits, pool: Pool::new(1), sessions, catalog })
+        Arc::new(Self { log, limits, pool: Pool::new(1), sessions, tls: Keeper::default(), catalog })
     }
 
     /// The exports of this moment.
