@@ -82,7 +82,6 @@ const fn ours(key: Key) -> Key {
     Key { since: "0.1", ..key }
 }
 
-const TLS: &str = "TLS is not supported yet";
 const COW: &str = "copy-on-write is not supported yet";
 
 static KEYS: &[Key] = &[
@@ -115,11 +114,12 @@ static KEYS: &[Key] = &[
     ),
     ours(generic("strict", Flag, "false", true, "Any problem anywhere refuses the whole configuration.")),
     generic("oldstyle", Flag, "false", false, "Gone since 3.10; true ends the start."),
-    later(generic("force_tls", Flag, "false", true, "Refuse clients without TLS."), Needed(TLS)),
-    later(generic("certfile", Text, "", true, "The server's certificate."), Missed(TLS)),
-    later(generic("keyfile", Text, "", true, "The server's private key."), Missed(TLS)),
-    later(generic("cacertfile", Text, "", true, "Certificate authorities of clients."), Missed(TLS)),
-    later(generic("tlsprio", Text, "", true, "TLS versions and ciphers."), Missed(TLS)),
+    generic("force_tls", Flag, "false", true, "Refuse clients without TLS."),
+    generic("certfile", Text, "", true, "The server's certificate; in keyfile where nothing is said."),
+    generic("keyfile", Text, "", true, "The server's private key; with it there is TLS."),
+    generic("cacertfile", Text, "", true, "Authorities of clients, who must have a certificate then."),
+    generic("tlsprio", Text, "", true, "TLS versions and ciphers, as a GnuTLS priority string."),
+    ours(generic("pskfile", Text, "", true, "Pre-shared keys, NAME:HEX a line; with it there is TLS.")),
     export("exportname", Text, "(required)", "File or block device."),
     export("readonly", Flag, "false", "Refuse changes; open sessions lose their right to write too."),
     export("filesize", Bytes, "0", "Bytes to serve; 0 for all. Creates a missing file of that size."),
@@ -178,17 +178,15 @@ static KEYS: &[Key] = &[
         export("splice", Flag, "false", "Move data without copying it."),
         Missed("the server decides itself when to move data without copying"),
     ),
-    later(export("force_tls", Flag, "false", "Refuse clients without TLS."), Needed(TLS)),
+    export("force_tls", Flag, "false", "Refuse clients without TLS."),
+    ours(export("tls_allow", Text, "", "Who may come: CN=…, DN=/…/… or psk:…, split at commas.")),
     later(
         export("sdp", Flag, "false", "Sockets Direct Protocol."),
         Needed("this server was built without support for SDP"),
     ),
     later(export("listenaddr", Text, "", "Read and never used."), Dead("addresses are set in [generic]")),
     later(export("timeout", Number, "", "Never did anything."), Dead("there is no idle timeout")),
-    later(
-        export("tlsonly", Flag, "false", "Never did anything."),
-        Needed("it never protected anything, and TLS is not supported yet"),
-    ),
+    export("tlsonly", Flag, "false", "The same as force_tls."),
     later(export("port", Text, "", "Before 3.10 only."), Dead("there is one port, in [generic]")),
 ];
 

@@ -88,7 +88,7 @@ pub fn generic_changes(old: &Generic, new: &Generic) -> Vec<Change> {
         .collect()
 }
 
-fn shown(generic: &Generic) -> [(&'static str, String); 10] {
+fn shown(generic: &Generic) -> [(&'static str, String); 15] {
     let path = |path: &Option<std::path::PathBuf>| path.as_ref().map(|path| path.display().to_string());
     [
         ("user", generic.user.clone().unwrap_or_default()),
@@ -101,6 +101,11 @@ fn shown(generic: &Generic) -> [(&'static str, String); 10] {
         ("includedir", path(&generic.includedir).unwrap_or_default()),
         ("max_threads", generic.max_threads.to_string()),
         ("strict", generic.strict.to_string()),
+        ("force_tls", generic.tls.force.to_string()),
+        ("certfile", path(&generic.tls.certfile).unwrap_or_default()),
+        ("keyfile", path(&generic.tls.keyfile).unwrap_or_default()),
+        ("cacertfile", path(&generic.tls.cacertfile).unwrap_or_default()),
+        ("pskfile", path(&generic.tls.pskfile).unwrap_or_default()),
     ]
 }
 

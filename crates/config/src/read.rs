@@ -5,7 +5,8 @@ use crate::keys::{self, Kind, Place, Status};
 use crate::name::ExportName;
 use crate::problem::Problem;
 use crate::settings::{
-    DeviceChanges, Export, Generic, MaxConnections, OnChange, Origin, Storage, WantedIdentity,
+    DeviceChanges, Export, Generic, MaxConnections, OnChange, Origin, Storage, Tls, TlsIdentity,
+    WantedIdentity,
 };
 use crate::value;
 use std::path::{Path, PathBuf};
@@ -38,6 +39,7 @@ pub(crate) fn generic(file: &Path, group: &Group) -> Found<Generic> {
         includedir: reader.text("includedir").map(PathBuf::from),
         max_threads: reader.number("max_threads").unwrap_or(default.max_threads),
         strict: reader.flag("strict").unwrap_or(false),
+        tls: reader.tls(),
         ..default
     };
     if settings.max_threads == 0 || settings.max_threads < -1 {
@@ -78,6 +80,9 @@ pub(crate) fn export(file: &Path, group: &Group) -> Found<Export> {
     settings.sync = reader.flag("sync").unwrap_or(false);
     settings.maxconnections = MaxConnections(reader.number("maxconnections").unwrap_or(0).into());
     settings.authfile = reader.text("authfile").map(PathBuf::from);
+    let tls = ["force_tls", "tlsonly"].map(|key| reader.flag(key).unwrap_or(false));
+    settings.force_tls = tls.contains(&true);
+    settings.tls_allow = reader.tls_allow();
     settings.exclusive = reader.flag("exclusive").unwrap_or(false);
     let refuse_or_follow = [("refuse", DeviceChanges::Refuse), ("follow", DeviceChanges::Follow)];
     settings.device_changes = reader.choice("device_changes", refuse_or_follow);
@@ -201,6 +206,36 @@ impl<'a> Reader<'a> {
             );
         }
         u64::try_from(size).ok().filter(|&size| size > 0)
+    }
+
+    fn tls(&mut self) -> Tls {
+        let mut path = |key| self.text(key).map(PathBuf::from);
+        let (certfile, keyfile) = (path("certfile"), path("keyfile"));
+        let (cacertfile, pskfile) = (path("cacertfile"), path("pskfile"));
+        let force = self.flag("force_tls").unwrap_or(false);
+        let mut tls = Tls { force, certfile, keyfile, cacertfile, pskfile, tlsprio: None };
+        match self.text("tlsprio").as_deref().map(crate::tlsprio::parse) {
+            None => {}
+            Some(Ok(priority)) => tls.tlsprio = Some(priority),
+            Some(Err(why)) => self.error("tlsprio", &why, "leave it out for TLS 1.2 and 1.3"),
+        }
+        tls
+    }
+
+    fn tls_allow(&mut self) -> Vec<TlsIdentity> {
+        let Some(text) = self.text("tls_allow") else { return Vec::new() };
+        let mut list = Vec::new();
+        for word in text.split(',').map(str::trim).filter(|word| !word.is_empty()) {
+            match word.split_once(['=', ':']) {
+                Some(("CN", name)) => list.push(TlsIdentity::CommonName(name.into())),
+                Some(("DN", subject)) => list.push(TlsIdentity::Subject(subject.into())),
+                Some(("psk", name)) => list.push(TlsIdentity::Psk(name.into())),
+                _ => {
+                    self.error("tls_allow", &format!("{word} is no identity"), "write CN=…, DN=/…/… or psk:…")
+                }
+            }
+        }
+        list
     }
 
     fn identity(&mut self) -> Option<WantedIdentity> {

@@ -217,7 +217,7 @@ impl Export {
     }
 
     /// Key and value of every setting besides the storage, as they are shown.
-    pub(crate) fn shown(&self) -> [(&'static str, String); 11] {
+    pub(crate) fn shown(&self) -> [(&'static str, String); 13] {
         let flag = |value: Option<bool>| value.map_or("auto".into(), |value| value.to_string());
         let path =
             |path: &Option<PathBuf>| path.as_ref().map(|path| path.display().to_string()).unwrap_or_default();
@@ -233,6 +233,8 @@ impl Export {
             ("device_changes", format!("{:?}", self.device_changes).to_lowercase()),
             ("exclusive", self.exclusive.to_string()),
             ("on_change", format!("{:?}", self.on_change).to_lowercase()),
+            ("force_tls", self.force_tls.to_string()),
+            ("tls_allow", format!("{:?}", self.tls_allow)),
         ]
     }
 }

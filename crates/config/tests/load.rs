@@ -290,8 +290,6 @@ fn keys_of_the_next_issue_are_never_silent() {
         "copyonwrite = true",
         "waitfile = true",
         "temporary = true",
-        "force_tls = true",
-        "tlsonly = true",
     ];
     let warned = [
         "datalog = true",
@@ -309,9 +307,6 @@ fn keys_of_the_next_issue_are_never_silent() {
             loaded.kept_back.len() + loaded.warnings.iter().filter(|warning| warning.key.is_some()).count();
         assert_eq!(said, 1, "{lines}");
     }
-    let mut disk = Disk::new(&[]);
-    disk.write(MAIN, "[generic]\nforce_tls = true\n[a]\nexportname=/a\n");
-    assert!(start(&disk).is_err(), "serving plain what must not be is no option");
 }
 
 /// C-160
