@@ -122,6 +122,10 @@ impl Channel for Tape {
         self.send(bytes)
     }
 
+    fn sends_files(&self) -> bool {
+        true
+    }
+
     fn send_file(&self, head: &[u8], _: BorrowedFd<'_>, _: u64, _: usize) -> io::Result<usize> {
         // Nothing of the file: the session sends the rest itself.
         self.send(head).map(|_| 0)
@@ -192,6 +196,19 @@ impl Host for OneDisk {
         let seats: &Arc<Seats> = &self.export.seats;
         let seat: Seat = seats.take(sitter).ok_or(OptionRefusal::ShuttingDown)?;
         Ok(Entered::new(Arc::clone(&self.export), seat))
+    }
+
+    fn tls_offered(&self) -> bool {
+        true
+    }
+
+    fn tls_required(&self) -> bool {
+        false
+    }
+
+    /// The tape goes on as if it had been decrypted.
+    fn secure(&self, _: &Arc<Sitter>, _: Instant) -> Result<(), String> {
+        Ok(())
     }
 
     fn workers(&self) -> Arc<dyn Workers> {

@@ -12,6 +12,7 @@ mod plan;
 mod problem;
 mod read;
 mod settings;
+pub mod tlsprio;
 pub mod value;
 
 pub use document::Document;
@@ -24,3 +25,4 @@ pub use settings::{
     Changes, Config, DeviceChanges, Export, Exports, Generic, Layout, MaxConnections, OnChange, Origin,
     Storage, Tls, TlsIdentity, Virtstyle, WantedIdentity,
 };
+pub use tlsprio::TlsPriority;

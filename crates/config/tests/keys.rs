@@ -232,7 +232,7 @@ fn the_whole_of_tls_is_read() {
         keyfile: Some("/k".into()),
         cacertfile: Some("/ca".into()),
         pskfile: Some("/p".into()),
-        tlsprio: Some("NORMAL".into()),
+        tlsprio: config::tlsprio::parse("NORMAL").ok(),
     };
     assert_eq!((generic.tls, warnings), (tls, vec![]));
 }

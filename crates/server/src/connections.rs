@@ -136,7 +136,7 @@ pub fn welcome(shared: &Arc<Shared>, socket: OwnedFd, peer: Peer) {
     let started = thread::Builder::new()
         .name("session".into())
         .stack_size(STACK)
-        .spawn(move || run(&thread_shared, &sitter, peer, accepted));
+        .spawn(move || run(&thread_shared, socket, &sitter, peer, accepted));
     if let Err(error) = started {
         shared.log.quietly(Level::Error, "threads", &format!("no thread for a connection: {error}"));
         shared.sessions.end(id);
@@ -144,9 +144,9 @@ pub fn welcome(shared: &Arc<Shared>, socket: OwnedFd, peer: Peer) {
     }
 }
 
-fn run(shared: &Arc<Shared>, sitter: &Arc<Sitter>, peer: Peer, accepted: Instant) {
+fn run(shared: &Arc<Shared>, socket: Arc<Socket>, sitter: &Arc<Sitter>, peer: Peer, accepted: Instant) {
     let places = Places { shared, id: sitter.id, entered: std::cell::Cell::new(false) };
-    let guest = Guest::new(shared.clone(), peer);
+    let guest = Guest::new(shared.clone(), peer, socket);
     let ending = session::serve(&guest, sitter, accepted, || places.enter());
     // The client learns of the end only now, when nothing of its session is left at the export.
     sitter.channel.close();
@@ -190,6 +190,7 @@ fn report(log: &Log, sitter: &Sitter, ending: &Ending, entered: bool) {
         | Ending::Farewell(_)
         | Ending::Idle(_) => Level::Info,
         Ending::HungUp | Ending::Late | Ending::Cut(_) | Ending::UnknownClientFlags(_) => Level::Warning,
+        Ending::NoTls(_) | Ending::Injected => Level::Warning,
         Ending::Malformed(_) | Ending::WrongDisk(_) | Ending::BrokenPromise(_) | Ending::Panicked => {
             Level::Error
         }

@@ -3,11 +3,16 @@
 use crate::access::{self, Peer};
 use crate::assemble::Assembly;
 use crate::catalog::Entry;
+use crate::hooks::{self, Farewell, Hooks};
 use crate::log::{Level, Log};
 use crate::medium::{Closed, Visit};
+use crate::socket::Socket;
 use crate::state::Shared;
-use session::{Entered, ExportName, Host, Limits, Note, Offer, OptionRefusal, Sitter, Workers};
+use crate::tls::{Identity, NotSecure};
+use crate::transactionlog::TransactionLog;
+use session::{Entered, ExportName, Host, Journal, Limits, Note, Offer, OptionRefusal, Sitter, Workers};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 /// How often a session asks the catalog again when a reload overtakes it.
 const OVERTAKEN_MAX: usize = 16;
@@ -16,15 +21,16 @@ const OVERTAKEN_MAX: usize = 16;
 pub struct Guest {
     shared: Arc<Shared>,
     peer: Peer,
+    socket: Arc<Socket>,
     /// The path of the export that it entered, for the log.
     assigned: Mutex<String>,
 }
 
 impl Guest {
-    /// For a client at this address.
+    /// For a client at this address, on this socket.
     #[must_use]
-    pub fn new(shared: Arc<Shared>, peer: Peer) -> Self {
-        Self { shared, peer, assigned: Mutex::default() }
+    pub fn new(shared: Arc<Shared>, peer: Peer, socket: Arc<Socket>) -> Self {
+        Self { shared, peer, socket, assigned: Mutex::default() }
     }
 
     fn assigned(&self) -> MutexGuard<'_, String> {
@@ -44,6 +50,7 @@ impl Guest {
         for _ in 0..OVERTAKEN_MAX {
             let catalog = self.shared.catalog();
             let entry = catalog.find(name).ok_or(OptionRefusal::UnknownExport)?;
+            self.identify(entry)?;
             self.authorize(entry)?;
             if let Some(why) = &entry.blocked {
                 return Err(self.closed(entry, why.clone()));
@@ -59,6 +66,38 @@ impl Guest {
         Err(OptionRefusal::Policy("The export is being replaced; try again".into()))
     }
 
+    /// Who TLS says the client is (`force_tls`, `tls_allow`). A stranger inside TLS learns what he would learn of an
+    /// export that is not there; the log knows better.
+    fn identify(&self, entry: &Entry) -> Result<(), OptionRefusal> {
+        if self.may_see(entry) {
+            return Ok(());
+        }
+        let Some(identity) = self.socket.identity() else {
+            return Err(OptionRefusal::TlsRequired("TLS is required for that export"));
+        };
+        let line =
+            format!("export {} is hidden from {} ({identity}): not in tls_allow", entry.name, self.peer);
+        self.log().quietly(Level::Info, "tls_allow", &line);
+        Err(OptionRefusal::UnknownExport)
+    }
+
+    fn may_see(&self, entry: &Entry) -> bool {
+        let allow = &entry.settings.tls_allow;
+        match self.socket.identity() {
+            None => !entry.settings.force_tls && allow.is_empty(),
+            Some(identity) => allow.is_empty() || allow.iter().any(|one| identity.is(one)),
+        }
+    }
+
+    fn secured(&self, identity: &Identity) {
+        let who = format!("{} is {identity}", self.peer);
+        if identity.subject.is_some() {
+            self.log().info(format!("client certificate verification successful: {who}"));
+        } else if identity.psk.is_some() {
+            self.log().info(format!("pre-shared key verification successful: {who}"));
+        }
+    }
+
     fn authorize(&self, entry: &Entry) -> Result<(), OptionRefusal> {
         let Some(authfile) = &entry.settings.authfile else { return Ok(()) };
         access::allowed(authfile, &self.peer).map_err(|denied| {
@@ -66,6 +105,23 @@ impl Guest {
                 .info(format!("Client '{}' is not authorized to access {}: {denied}", self.peer, entry.name));
             OptionRefusal::Policy(access_denied("this client is not in the list of those allowed"))
         })
+    }
+
+    /// `prerun`, and the promise of `postrun`.
+    fn begin(&self, told: &Visit<'_>) -> Result<Farewell, Closed> {
+        let config::Export { prerun, postrun, .. } = told.settings;
+        let file = told.assembly.path.display().to_string();
+        let hooks = Hooks::new(prerun.clone(), postrun.clone(), file, &self.shared.hooks, self.log());
+        hooks.begin().map_err(|why| {
+            self.log().info(hooks::refused(&self.peer, &why));
+            Closed::Because(why)
+        })
+    }
+
+    fn journal(&self, settings: &config::Export) -> Option<Arc<dyn Journal>> {
+        let path = settings.transactionlog.as_ref()?;
+        let log = self.log().clone();
+        TransactionLog::open_or_say(path, settings.datalog, move |what| log.warning(what))
     }
 
     fn closed(&self, entry: &Entry, why: String) -> OptionRefusal {
@@ -86,7 +142,8 @@ impl Host for Guest {
             self.log().error("Client tried disallowed list option");
             return Err(OptionRefusal::Policy("Listing of exports denied by server configuration".into()));
         }
-        Ok(catalog.entries().iter().map(|entry| entry.name.clone()).collect())
+        let seen = catalog.entries().iter().filter(|entry| self.may_see(entry));
+        Ok(seen.map(|entry| entry.name.clone()).collect())
     }
 
     fn look(&self, name: &[u8]) -> Result<Offer, OptionRefusal> {
@@ -98,10 +155,38 @@ impl Host for Guest {
         self.visit(name, |entry, told| {
             // Before anything is done for it: a command, a file of its own.
             entry.medium.has_room(told.settings)?;
-            let entered = entry.medium.enter(told, sitter)?;
+            let farewell = self.begin(told)?;
+            let mut entered = entry.medium.enter(told, sitter)?;
+            entered.journal = self.journal(told.settings);
+            entered.idle_timeout = told.settings.timeout;
+            entered.hold = Some(Box::new(farewell));
             *self.assigned() = told.assembly.path.display().to_string();
-            Ok(Entered { idle_timeout: told.settings.timeout, ..entered })
+            Ok(entered)
         })
+    }
+
+    fn tls_offered(&self) -> bool {
+        self.shared.tls.context(self.log()).is_some()
+    }
+
+    fn tls_required(&self) -> bool {
+        self.shared.tls.required()
+    }
+
+    fn secure(&self, _: &Arc<Sitter>, deadline: Instant) -> Result<(), String> {
+        let context = self.shared.tls.context(self.log()).ok_or("TLS was switched off meanwhile")?;
+        match self.socket.secure(&context, deadline) {
+            Ok(identity) => {
+                self.secured(identity);
+                Ok(())
+            }
+            Err(NotSecure::Certificate(why)) => {
+                let line = format!("E: client certificate verification failed: {}: {why}", self.peer);
+                self.log().quietly(Level::Error, "client certificate", &line);
+                Err(why)
+            }
+            Err(NotSecure::Other(why)) => Err(why),
+        }
     }
 
     fn workers(&self) -> Arc<dyn Workers> {

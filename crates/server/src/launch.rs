@@ -18,6 +18,7 @@ use crate::reconcile::Reconciler;
 use crate::sources::{Files, MainOnly};
 use crate::state::Shared;
 use crate::stderr::Stderr;
+use crate::tls;
 use crate::watch;
 use config::{Changes, Export, Loaded, Sources};
 use session::{Ending, Limits, Sitter, Workers as _};
@@ -83,6 +84,9 @@ fn run(invocation: &Invocation) -> Result<(), Exit> {
     }
     start.serve(loaded, background, &early)
 }
+
+/// What became of certificates and keys at start.
+type FirstTls = Result<Option<tls::Loaded>, tls::Problem>;
 
 /// What is known before anything is opened.
 struct Start<'a> {
@@ -154,8 +158,9 @@ impl<'a> Start<'a> {
         let signals = Signals::new([SIGHUP, SIGTERM, SIGINT, SIGUSR1])
             .map_err(|error| Exit::Launch(format!("cannot take signals: {error}")))?;
         let prepared = self.prepare(&loaded, background, &log);
-        let (bound, pid_file) = prepared.inspect_err(|exit| log.error(exit.to_string()))?;
+        let (bound, pid_file, tls) = prepared.inspect_err(|exit| log.error(exit.to_string()))?;
         let shared = Shared::new(log.clone(), Limits::default(), Sessions::within(descriptors));
+        shared.tls.start(self.files.clone(), &loaded.config.generic.tls, tls, &log);
         let mut reconciler =
             Reconciler::new(shared.clone(), self.main.clone(), self.files.clone(), self.command_line.clone());
         reconciler.start(loaded);
@@ -189,10 +194,11 @@ impl<'a> Start<'a> {
         loaded: &Loaded,
         background: bool,
         log: &Log,
-    ) -> Result<(bind::Bound, Option<PidFile>), Exit> {
+    ) -> Result<(bind::Bound, Option<PidFile>, FirstTls), Exit> {
         let generic = &loaded.config.generic;
         let ids =
             privileges::resolve(generic.user.as_deref(), generic.group.as_deref()).map_err(Exit::Identity)?;
+        let tls = self.load_tls(loaded)?;
         let bound = bind::bind(&self.wanted(loaded)).map_err(|error| Exit::Bind(error.to_string()))?;
         for warning in &bound.warnings {
             log.warning(warning);
@@ -204,13 +210,26 @@ impl<'a> Start<'a> {
         let detach = || daemon::detach().map_err(|error| Exit::Launch(format!("cannot detach: {error}")));
         let result = drop.and_then(|()| if background { detach() } else { Ok(()) });
         match result {
-            Ok(()) => Ok((bound, pid_file)),
+            Ok(()) => Ok((bound, pid_file, tls)),
             Err(exit) => {
                 if let Some(pid_file) = pid_file {
                     pid_file.remove();
                 }
                 Err(exit)
             }
+        }
+    }
+
+    /// As whoever we were started: the key need not be readable for whom we become (C-218). Where it cannot be used, only
+    /// clients that ask for TLS are the worse for it.
+    fn load_tls(&self, loaded: &Loaded) -> Result<FirstTls, Exit> {
+        let generic = &loaded.config.generic;
+        match tls::load(&self.files, &generic.tls) {
+            Err(problem) if generic.strict => {
+                let text = format!("Could not use {}: {}", problem.key, problem.reason);
+                Err(Exit::Configuration(format!("{text}\nNo configured exports; quitting.")))
+            }
+            result => Ok(result),
         }
     }
 
@@ -229,7 +248,10 @@ impl<'a> Start<'a> {
     /// inetd mode: one session on standard input, no listening socket (C-087, C-088).
     fn serve_standard_input(&self, loaded: Loaded) -> Result<(), Exit> {
         let log = Log::syslog();
-        let shared = Shared::new(log, Limits::default(), Sessions::within(privileges::raise_fd_limit()));
+        let tls = self.load_tls(&loaded)?;
+        let shared =
+            Shared::new(log.clone(), Limits::default(), Sessions::within(privileges::raise_fd_limit()));
+        shared.tls.start(self.files.clone(), &loaded.config.generic.tls, tls, &log);
         let mut reconciler =
             Reconciler::new(shared.clone(), self.main.clone(), self.files.clone(), self.command_line.clone());
         let generic = &loaded.config.generic;
@@ -241,8 +263,8 @@ impl<'a> Start<'a> {
             .map_err(|error| Exit::Inetd(format!("standard input: {error}")))?;
         let peer = bind::peer_of(&socket).unwrap_or(Peer::Unix);
         let channel = Arc::new(crate::socket::Socket::new(socket));
-        let sitter = Sitter::new(peer.to_string(), channel);
-        let guest = Guest::new(shared, peer);
+        let sitter = Sitter::new(peer.to_string(), channel.clone());
+        let guest = Guest::new(shared, peer, channel);
         let ending = session::serve(&guest, &sitter, Instant::now(), || ());
         sitter.channel.close();
         match ending {

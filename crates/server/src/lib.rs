@@ -36,6 +36,7 @@ mod sources;
 mod state;
 mod stderr;
 mod syslog;
+mod tls;
 mod transactionlog;
 mod watch;
 

@@ -100,12 +100,14 @@ impl Reconciler {
     }
 
     fn carry_out(&mut self, loaded: Loaded, began: Instant) {
+        let tls = self.follow_tls(&loaded);
         self.report_generic(&loaded);
         let tally = self.apply(&loaded, true);
         let kept = self.report_kept(&loaded) + tally.blocked;
         self.loaded = Some(loaded);
         let held_up = tally.hanging + tally.unsettled;
-        let outcome = if kept + held_up > 0 { Outcome::Incomplete } else { Outcome::Complete };
+        let whole = kept + held_up == 0 && tls.is_ok();
+        let outcome = if whole { Outcome::Complete } else { Outcome::Incomplete };
         let closing = Closing {
             outcome,
             generation: self.shared.catalog().generation,
@@ -116,8 +118,20 @@ impl Reconciler {
             fenced: tally.fenced,
             took: began.elapsed(),
         };
-        let reason = format!("{held_up} changed or removed exports have requests that hang");
-        self.report.close(&closing, (held_up > 0).then_some(&reason));
+        let hanging = format!("{held_up} changed or removed exports have requests that hang");
+        let reason = (held_up > 0).then_some(hanging.as_str()).or(tls.err());
+        self.report.close(&closing, reason);
+    }
+
+    /// Certificates and keys that cannot be used leave those in force that were; who must have TLS must have it all the
+    /// same.
+    fn follow_tls(&self, loaded: &Loaded) -> Result<(), &'static str> {
+        self.shared.tls.follow(&loaded.config.generic.tls).map_err(|problem| {
+            let line =
+                Line::new("setting not applied").with("key", problem.key).with("reason", problem.reason);
+            self.report.say(Level::Warning, line);
+            "certificates and keys stay what they were"
+        })
     }
 
     fn refuse(&self, refused: &Refused, began: Instant) {

@@ -111,7 +111,12 @@ fn until_settled(metadata: &Metadata) -> Option<Duration> {
     SETTLED.checked_sub(age).filter(|rest| !rest.is_zero())
 }
 
-fn stamp(metadata: &Metadata) -> (u64, u64, u64, i64, i64, i64, i64) {
+/// Which file it is, and when it changed last.
+pub type Stamp = (u64, u64, u64, i64, i64, i64, i64);
+
+/// Of a file as it is now. Another one means that it was replaced or written.
+#[must_use]
+pub fn stamp(metadata: &Metadata) -> Stamp {
     (
         metadata.dev(),
         metadata.ino(),

@@ -2,8 +2,10 @@
 
 use crate::catalog::Catalog;
 use crate::connections::Sessions;
+use crate::hooks::Pending;
 use crate::log::Log;
 use crate::pool::Pool;
+use crate::tls::Keeper;
 use session::Limits;
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -17,6 +19,10 @@ pub struct Shared {
     pub pool: Pool,
     /// Who is connected.
     pub sessions: Sessions,
+    /// Certificates and keys.
+    pub tls: Keeper,
+    /// Commands around sessions that run, or are owed.
+    pub hooks: Arc<Pending>,
     catalog: RwLock<Arc<Catalog>>,
 }
 
@@ -25,7 +31,8 @@ impl Shared {
     #[must_use]
     pub fn new(log: Log, limits: Limits, sessions: Sessions) -> Arc<Self> {
         let catalog = RwLock::new(Arc::new(Catalog::empty()));
-        Arc::new(Self { log, limits, pool: Pool::new(1), sessions, catalog })
+        let (pool, tls, hooks) = (Pool::new(1), Keeper::default(), Arc::default());
+        Arc::new(Self { log, limits, pool, sessions, tls, hooks, catalog })
     }
 
     /// The exports of this moment.

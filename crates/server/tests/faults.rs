@@ -102,6 +102,18 @@ impl Host for Desk {
         Ok(Entered::new(self.export.clone(), seat))
     }
 
+    fn tls_offered(&self) -> bool {
+        false
+    }
+
+    fn tls_required(&self) -> bool {
+        false
+    }
+
+    fn secure(&self, _: &Arc<Sitter>, _: Instant) -> Result<(), String> {
+        Err("there is no TLS here".into())
+    }
+
     fn workers(&self) -> Arc<dyn Workers> {
         Arc::new(self.pool.clone())
     }
@@ -356,6 +368,9 @@ impl Channel for HalfWay {
     }
     fn try_send(&self, bytes: &[u8]) -> io::Result<usize> {
         self.0.try_send(bytes)
+    }
+    fn sends_files(&self) -> bool {
+        self.0.sends_files()
     }
     fn send_file(&self, head: &[u8], file: BorrowedFd<'_>, offset: u64, len: usize) -> io::Result<usize> {
         self.0.send_file(head, file, offset, len / 2)

@@ -16,8 +16,12 @@ pub trait Channel: Send + Sync {
     /// Sends some of the bytes if there is room now.
     ///
     /// # Errors
-    /// [`io::ErrorKind::WouldBlock`] when there is none.
+    /// [`io::ErrorKind::WouldBlock`] when there is none. Then the same bytes must be offered next: inside TLS some of
+    /// them may be on their way already.
     fn try_send(&self, bytes: &[u8]) -> io::Result<usize>;
+
+    /// Whether [`Channel::send_file`] saves a copy. Inside TLS it does not: every byte has to be looked at.
+    fn sends_files(&self) -> bool;
 
     /// Sends `head`, and behind it bytes of a file without copying them, waiting for room. How many bytes of the file
     /// have left: fewer than `len` where the file ends, or cannot be sent from; the caller then sends the rest.

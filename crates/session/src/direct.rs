@@ -25,6 +25,9 @@ impl Transmission<'_> {
         whole: bool,
         cookie: Cookie,
     ) -> Result<bool, Ending> {
+        if !self.line.channel().sends_files() {
+            return Ok(false);
+        }
         let export = self.export.clone();
         let Some(file) = export.store.raw_fd() else { return Ok(false) };
         let suits = (DIRECT_MIN..=self.limits.payload_len_max).contains(&len);

@@ -25,6 +25,10 @@ pub enum Ending {
     Late,
     /// Nothing was under way, and the client sent nothing for as long as its export allows.
     Idle(Duration),
+    /// Bytes stood behind STARTTLS before it was answered: somebody in between wants them taken for the client's own.
+    Injected,
+    /// The TLS handshake failed, and why.
+    NoTls(String),
     /// Client flags that we did not offer. Spec: "Newstyle negotiation".
     UnknownClientFlags(u32),
     /// The export was removed or repointed by a reload, or the server stops.
@@ -53,6 +57,8 @@ impl fmt::Display for Ending {
             Self::LeftHaggling => f.write_str("client left before it chose an export"),
             Self::Late => f.write_str("no export was chosen within the time allowed for negotiation"),
             Self::Idle(timeout) => write!(f, "no request for {} s, the timeout", timeout.as_secs_f64()),
+            Self::Injected => f.write_str("bytes in the clear behind NBD_OPT_STARTTLS"),
+            Self::NoTls(why) => write!(f, "TLS handshake failed: {why}"),
             Self::UnknownClientFlags(flags) => write!(f, "unknown client flags {flags:#x}"),
             Self::Fenced => f.write_str("fenced"),
             Self::WrongDisk(why) => f.write_str(why),

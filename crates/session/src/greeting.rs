@@ -63,6 +63,10 @@ impl<'a> Handshake<'a> {
             let next = self.answer(&mut haggling, header, &mut out)?;
             match next {
                 Next::Stay => self.send(&out)?,
+                Next::Secure => {
+                    self.secure(host, sitter, &out)?;
+                    haggling = haggling.secured();
+                }
                 Next::Transmit(agreed) => {
                     // Before the client knows: who has been told that it is in must not give way as a handshake.
                     settled();
@@ -75,6 +79,16 @@ impl<'a> Handshake<'a> {
             }
             out.clear();
         }
+    }
+
+    /// What was received behind STARTTLS was sent by whoever may write in the clear; inside TLS it would be taken for
+    /// the client's own words. An honest client waits for the answer.
+    fn secure(&self, host: &dyn Host, sitter: &Arc<Sitter>, acknowledgement: &[u8]) -> Result<(), Ending> {
+        if !self.input.held().is_empty() {
+            return Err(Ending::Injected);
+        }
+        self.send(acknowledgement)?;
+        host.secure(sitter, self.deadline).map_err(Ending::NoTls)
     }
 
     fn answer(

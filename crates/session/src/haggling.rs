@@ -2,9 +2,12 @@
 //!
 //! ```text
 //! Greeting ──client flags──▶ Haggling ──GO, EXPORT_NAME──▶ Transmission
-//!                              │  ▲
-//!                              └──┘ every other option
+//!                              │  ▲                             ▲
+//!                              ├──┘ every other option          │
+//!                              └─STARTTLS─▶ a new Haggling ─────┘
 //! ```
+//!
+//! Nothing that was agreed in the clear is known inside TLS: it may have been somebody else's.
 
 use crate::export::Sitter;
 use crate::host::{Entered, Host, Note};
@@ -24,6 +27,8 @@ pub struct Haggling<'a> {
     host: &'a dyn Host,
     sitter: &'a Arc<Sitter>,
     no_zeroes: bool,
+    /// Inside TLS.
+    secure: bool,
     structured: bool,
     /// The export for which `base:allocation` was selected; another SET forgets it. Spec: "NBD_OPT_SET_META_CONTEXT".
     selected: Option<ExportName>,
@@ -35,6 +40,8 @@ pub struct Haggling<'a> {
 pub enum Next {
     /// The next option.
     Stay,
+    /// TLS, if nothing has been received behind the option; then [`Haggling::secured`].
+    Secure,
     /// Transmission on this export.
     Transmit(Agreed),
     /// The connection ends, after the replies.
@@ -69,13 +76,23 @@ impl<'a> Haggling<'a> {
     /// Nothing agreed yet.
     #[must_use]
     pub fn new(host: &'a dyn Host, sitter: &'a Arc<Sitter>, no_zeroes: bool) -> Self {
-        Self { host, sitter, no_zeroes, structured: false, selected: None, options: 0 }
+        Self { host, sitter, no_zeroes, secure: false, structured: false, selected: None, options: 0 }
+    }
+
+    /// Begins anew inside TLS. Only what costs the server something goes on: the number of options.
+    #[must_use]
+    pub fn secured(self) -> Self {
+        let Self { host, sitter, no_zeroes, options, .. } = self;
+        Self { secure: true, options, ..Self::new(host, sitter, no_zeroes) }
     }
 
     /// Answers one option; replies are appended to `out`.
     pub fn answer(&mut self, option: OptionKind, payload: &[u8], out: &mut Vec<u8>) -> Next {
         if let Some(close) = self.count(option, out) {
             return close;
+        }
+        if let Some(refused) = self.demand_tls(option, payload, out) {
+            return refused;
         }
         let answered = match option {
             OptionKind::EXPORT_NAME => return self.export_name(payload, out),
@@ -91,7 +108,13 @@ impl<'a> Haggling<'a> {
             },
             OptionKind::STRUCTURED_REPLY => self.structured_reply(payload, out),
             OptionKind::LIST_META_CONTEXT | OptionKind::SET_META_CONTEXT => self.meta(option, payload, out),
-            OptionKind::STARTTLS => Err(starttls_refusal(payload)),
+            OptionKind::STARTTLS => match self.start_tls(payload) {
+                Ok(()) => {
+                    wire::append_option_reply(out, option, OptionReplyKind::ACK, &[]);
+                    return Next::Secure;
+                }
+                Err(refusal) => Err(refusal),
+            },
             _ => Err(OptionRefusal::Unsupported("The given option is unknown to this server")),
         };
         if let Err(refusal) = answered {
@@ -104,6 +127,9 @@ impl<'a> Haggling<'a> {
     pub fn answer_too_long(&mut self, option: OptionKind, out: &mut Vec<u8>) -> Next {
         if let Some(close) = self.count(option, out) {
             return close;
+        }
+        if let Some(refused) = self.demand_tls(option, &[], out) {
+            return refused;
         }
         let refusal = OptionRefusal::TooBig("The option is longer than this server accepts (8192 bytes)");
         if option == OptionKind::EXPORT_NAME {
@@ -128,6 +154,36 @@ impl<'a> Haggling<'a> {
     fn refuse(&self, option: OptionKind, name: Option<&[u8]>, refusal: &OptionRefusal, out: &mut Vec<u8>) {
         self.host.note(Note::OptionRefused { option, name, refusal });
         wire::append_option_error(out, option, refusal.kind(), &refusal.to_string());
+    }
+
+    /// Spec: "NBD_OPT_STARTTLS", FORCEDTLS mode: in the clear nothing is answered that tells anything.
+    fn demand_tls(&mut self, option: OptionKind, payload: &[u8], out: &mut Vec<u8>) -> Option<Next> {
+        let allowed = matches!(option, OptionKind::STARTTLS | OptionKind::ABORT);
+        if self.secure || allowed || !self.host.tls_required() {
+            return None;
+        }
+        let refusal = OptionRefusal::TlsRequired("TLS is required on this server");
+        if option == OptionKind::EXPORT_NAME {
+            self.host.note(Note::OptionRefused { option, name: Some(payload), refusal: &refusal });
+            return Some(Next::Close(Farewell::Refused(refusal)));
+        }
+        self.refuse(option, export_named_in(option, payload), &refusal, out);
+        Some(Next::Stay)
+    }
+
+    /// Spec: "NBD_OPT_STARTTLS".
+    fn start_tls(&self, payload: &[u8]) -> Result<(), OptionRefusal> {
+        if !payload.is_empty() {
+            return Err(OptionRefusal::Invalid("STARTTLS takes no data"));
+        }
+        if self.secure {
+            let again = "Invalid STARTTLS request: TLS has already been negotiated!";
+            return Err(OptionRefusal::Invalid(again));
+        }
+        if !self.host.tls_offered() {
+            return Err(OptionRefusal::Policy("TLS not allowed on this server".into()));
+        }
+        Ok(())
     }
 
     /// Spec: "NBD_OPT_EXPORT_NAME".
@@ -243,15 +299,6 @@ impl<'a> Haggling<'a> {
         }
         wire::append_option_reply(out, option, OptionReplyKind::ACK, &[]);
         Ok(())
-    }
-}
-
-/// TLS has its own place in the plan; until then the sentence of the original.
-fn starttls_refusal(payload: &[u8]) -> OptionRefusal {
-    if payload.is_empty() {
-        OptionRefusal::Policy("TLS not allowed on this server".into())
-    } else {
-        OptionRefusal::Invalid("STARTTLS takes no data")
     }
 }
 

@@ -8,7 +8,7 @@ use crate::offer::Offer;
 use crate::refusal::OptionRefusal;
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// The catalog as one client may see it. Each call looks at the exports of that moment, so a client that connected
 /// before a reload and asks after it sees the new ones.
@@ -24,6 +24,19 @@ pub trait Host: Send + Sync {
 
     /// Opens the export (or shares the open one) for this session.
     fn enter(&self, name: &[u8], sitter: &Arc<Sitter>) -> Result<Entered, OptionRefusal>;
+
+    /// Whether STARTTLS is answered. Asked for each one, at its moment.
+    fn tls_offered(&self) -> bool;
+
+    /// Whether nothing else is answered before it.
+    fn tls_required(&self) -> bool;
+
+    /// Does the TLS handshake on this session's channel, which carries TLS from then on. STARTTLS has been
+    /// acknowledged, and nothing of the client has been received behind it.
+    ///
+    /// # Errors
+    /// Why there is no TLS now; the connection ends.
+    fn secure(&self, sitter: &Arc<Sitter>, deadline: Instant) -> Result<(), String>;
 
     /// Where operations that would block are done.
     fn workers(&self) -> Arc<dyn Workers>;

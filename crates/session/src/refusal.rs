@@ -17,6 +17,8 @@ pub enum OptionRefusal {
     Unsupported(&'static str),
     /// More than a limit allows; the sentence names it.
     TooBig(&'static str),
+    /// First STARTTLS, then this; the sentence says for what.
+    TlsRequired(&'static str),
     /// The server is going away.
     ShuttingDown,
 }
@@ -31,6 +33,7 @@ impl OptionRefusal {
             Self::Invalid(_) => OptionReplyKind::ERR_INVALID,
             Self::Unsupported(_) => OptionReplyKind::ERR_UNSUP,
             Self::TooBig(_) => OptionReplyKind::ERR_TOO_BIG,
+            Self::TlsRequired(_) => OptionReplyKind::ERR_TLS_REQD,
             Self::ShuttingDown => OptionReplyKind::ERR_SHUTDOWN,
         }
     }
@@ -41,7 +44,9 @@ impl fmt::Display for OptionRefusal {
         match self {
             Self::UnknownExport => f.write_str("Export unknown"),
             Self::Policy(why) => f.write_str(why),
-            Self::Invalid(why) | Self::Unsupported(why) | Self::TooBig(why) => f.write_str(why),
+            Self::Invalid(why) | Self::Unsupported(why) | Self::TooBig(why) | Self::TlsRequired(why) => {
+                f.write_str(why)
+            }
             Self::ShuttingDown => f.write_str("The server is shutting down"),
         }
     }

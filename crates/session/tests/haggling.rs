@@ -22,12 +22,15 @@ const SIZE: usize = 8192;
 struct Desk {
     limits: Limits,
     may_list: bool,
+    tls_offered: bool,
+    tls_required: bool,
     notes: Mutex<Vec<String>>,
 }
 
 impl Desk {
     fn new() -> Self {
-        Self { limits: Limits::default(), may_list: true, notes: Mutex::default() }
+        let (limits, notes) = (Limits::default(), Mutex::default());
+        Self { limits, may_list: true, tls_offered: false, tls_required: false, notes }
     }
 
     fn export(&self, name: &[u8]) -> Result<Arc<Export>, OptionRefusal> {
@@ -60,6 +63,18 @@ impl Host for Desk {
         let export = self.export(name)?;
         let seat = export.seats.take(sitter).expect("a fresh export is not revoked");
         Ok(Entered::new(export, seat))
+    }
+
+    fn tls_offered(&self) -> bool {
+        self.tls_offered
+    }
+
+    fn tls_required(&self) -> bool {
+        self.tls_required
+    }
+
+    fn secure(&self, _: &Arc<Sitter>, _: Instant) -> Result<(), String> {
+        unreachable!("haggling does no I/O")
     }
 
     fn workers(&self) -> Arc<dyn Workers> {
@@ -99,6 +114,9 @@ impl Channel for NoChannel {
     fn try_send(&self, _: &[u8]) -> io::Result<usize> {
         unreachable!("haggling does no I/O")
     }
+    fn sends_files(&self) -> bool {
+        unreachable!("haggling does no I/O")
+    }
     fn send_file(&self, _: &[u8], _: BorrowedFd<'_>, _: u64, _: usize) -> io::Result<usize> {
         unreachable!("haggling does no I/O")
     }
@@ -114,6 +132,7 @@ impl Channel for NoChannel {
 #[derive(Debug, PartialEq, Eq)]
 enum Then {
     Stay,
+    Secure,
     Transmit { structured: bool, context: bool },
     Close(Farewell),
 }
@@ -121,6 +140,7 @@ enum Then {
 fn then(next: Next) -> Then {
     match next {
         Next::Stay => Then::Stay,
+        Next::Secure => Then::Secure,
         Next::Transmit(agreed) => {
             Then::Transmit { structured: agreed.structured, context: agreed.allocation_context }
         }
@@ -136,6 +156,9 @@ fn haggle(desk: &Desk, options: &[(u32, Vec<u8>)]) -> Vec<(Vec<OptionReply>, The
     for (option, payload) in options {
         let mut out = Vec::new();
         let next = haggling.answer(wire::OptionKind(*option), payload, &mut out);
+        if matches!(next, Next::Secure) {
+            haggling = haggling.secured();
+        }
         // Its answer has a shape of its own.
         let replies = if *option == OPT_EXPORT_NAME && !out.is_empty() { vec![] } else { replies(&out) };
         answers.push((replies, then(next)));
@@ -332,4 +355,117 @@ fn a_refusal_is_noted_with_the_name_that_was_asked_for() {
     let notes = desk.notes.lock().expect("alive");
     assert_eq!(notes.len(), 2);
     assert!(notes.iter().all(|note| note.contains("UnknownExport") && note.contains("110, 111, 110, 101")));
+}
+
+const TLS: (u32, Vec<u8>) = (OPT_STARTTLS, Vec::new());
+
+fn with_tls() -> Desk {
+    Desk { tls_offered: true, ..Desk::new() }
+}
+
+/// C-203, C-213, C-214
+#[test]
+fn tls_begins_once_and_only_where_it_is_offered() {
+    let list = (OPT_LIST, vec![]);
+    let answers = haggle(&Desk::new(), &[TLS, list.clone()]);
+    assert_eq!((kinds(&answers[0]), &answers[0].1), (vec![REP_ERR_POLICY], &Then::Stay));
+    assert_eq!(answers[0].0[0].payload, b"TLS not allowed on this server");
+    assert_eq!(kinds(&answers[1]), [REP_SERVER, REP_SERVER, REP_ACK], "a plain session goes on");
+
+    let answers = haggle(&with_tls(), &[(OPT_STARTTLS, vec![0]), TLS, TLS, list]);
+    assert_eq!((kinds(&answers[0]), &answers[0].1), (vec![REP_ERR_INVALID], &Then::Stay));
+    assert_eq!((kinds(&answers[1]), &answers[1].1), (vec![REP_ACK], &Then::Secure));
+    assert_eq!((kinds(&answers[2]), &answers[2].1), (vec![REP_ERR_INVALID], &Then::Stay));
+    assert_eq!(kinds(&answers[3]), [REP_SERVER, REP_SERVER, REP_ACK], "the session goes on");
+}
+
+/// Whoever may write in the clear must not decide what is spoken inside TLS. That was CVE-2021-3716: structured
+/// replies agreed before, and the client inside did not know of them.
+#[test]
+fn nothing_agreed_in_the_clear_is_known_inside_tls() {
+    let structured = (OPT_STRUCTURED_REPLY, vec![]);
+    let set = (OPT_SET_META_CONTEXT, meta("disk", &["base:allocation"]));
+    let go = (OPT_GO, info("disk", &[]));
+    let before = [
+        vec![],
+        vec![(OPT_LIST, vec![])],
+        vec![(OPT_INFO, info("disk", &[INFO_NAME]))],
+        vec![structured.clone()],
+        vec![structured.clone(), set.clone()],
+        vec![structured.clone(), (OPT_LIST_META_CONTEXT, meta("disk", &[]))],
+        vec![(OPT_GO, info("none", &[]))],
+        vec![(OPT_EXTENDED_HEADERS, vec![])],
+        vec![(0x4242, vec![1])],
+        vec![structured.clone(), structured.clone()],
+    ];
+    for (number, before) in before.into_iter().enumerate() {
+        let ways = [
+            (vec![go.clone()], false, false),
+            (vec![(OPT_EXPORT_NAME, b"disk".to_vec())], false, false),
+            (vec![structured.clone(), go.clone()], true, false),
+            (vec![structured.clone(), set.clone(), go.clone()], true, true),
+        ];
+        for (after, structured, context) in ways {
+            let options = [before.clone(), vec![TLS], after].concat();
+            let answers = haggle(&with_tls(), &options);
+            let last = answers.last().expect("answers");
+            assert_eq!(last.1, Then::Transmit { structured, context }, "row {number}");
+            if structured {
+                let asked = &answers[before.len() + 1];
+                assert_eq!(kinds(asked), [REP_ACK], "row {number}: not \"already negotiated\"");
+            }
+        }
+    }
+}
+
+/// A handshake in two parts is one handshake for its limit.
+#[test]
+fn options_are_counted_through_tls() {
+    let mut options: Vec<_> = (0..20).map(|_| (OPT_LIST, vec![])).collect();
+    options.insert(10, TLS);
+    options.extend((0..11).map(|_| (OPT_LIST, vec![])));
+    options.push((OPT_LIST, vec![]));
+    let answers = haggle(&with_tls(), &options);
+    assert!(answers[..32].iter().all(|answer| matches!(answer.1, Then::Stay | Then::Secure)));
+    assert_eq!(answers[32].1, Then::Close(Farewell::TooManyOptions));
+}
+
+/// C-212: and STARTTLS works behind each of them, so the refused option's data was taken off the stream.
+#[test]
+fn where_tls_is_required_nothing_else_is_answered_before_it() {
+    let options = [
+        (OPT_LIST, vec![]),
+        (OPT_LIST, vec![1]),
+        (OPT_INFO, info("disk", &[])),
+        (OPT_GO, info("disk", &[])),
+        (OPT_GO, info("none", &[])),
+        (OPT_GO, vec![7]),
+        (OPT_STRUCTURED_REPLY, vec![]),
+        (OPT_LIST_META_CONTEXT, meta("disk", &[])),
+        (OPT_SET_META_CONTEXT, meta("disk", &["base:allocation"])),
+        (OPT_EXTENDED_HEADERS, vec![]),
+        (4, vec![]),
+        (0x4242, vec![]),
+    ];
+    for (option, payload) in options {
+        let desk = Desk { tls_required: true, ..with_tls() };
+        let go = (OPT_GO, info("disk", &[]));
+        let answers = haggle(&desk, &[(option, payload.clone()), TLS, go]);
+        assert_eq!((kinds(&answers[0]), &answers[0].1), (vec![REP_ERR_TLS_REQD], &Then::Stay), "{option}");
+        assert_eq!(answers[0].0[0].payload, b"TLS is required on this server", "{option} {payload:?}");
+        assert_eq!(answers[1].1, Then::Secure, "{option}");
+        assert_eq!(answers[2].1, Then::Transmit { structured: false, context: false }, "{option}");
+    }
+    let required = OptionRefusal::TlsRequired("TLS is required on this server");
+    for name in ["disk", "none"] {
+        let desk = Desk { tls_required: true, ..with_tls() };
+        let answers = haggle(&desk, &[(OPT_EXPORT_NAME, name.into())]);
+        assert_eq!(answers[0], (vec![], Then::Close(Farewell::Refused(required.clone()))));
+    }
+    let desk = Desk { tls_required: true, ..with_tls() };
+    assert_eq!(haggle(&desk, &[(OPT_ABORT, vec![])])[0].1, Then::Close(Farewell::Aborted));
+    // Required and not to be had, because its key is broken: the server fails closed.
+    let desk = Desk { tls_required: true, ..Desk::new() };
+    let answers = haggle(&desk, &[TLS, (OPT_GO, info("disk", &[]))]);
+    assert_eq!((kinds(&answers[0]), kinds(&answers[1])), (vec![REP_ERR_POLICY], vec![REP_ERR_TLS_REQD]));
 }

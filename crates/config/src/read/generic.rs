@@ -5,6 +5,7 @@ use super::reader::Reader;
 use crate::document::Group;
 use crate::keys::Place;
 use crate::settings::{Generic, Tls};
+use crate::tlsprio;
 use std::path::{Path, PathBuf};
 
 /// `[generic]`.
@@ -55,7 +56,7 @@ fn tls(reader: &mut Reader<'_>) -> Tls {
         cacertfile: reader.path("cacertfile"),
         pskfile: reader.path("pskfile"),
         // The whole text until there is a reader of such strings: a function of the same shape.
-        tlsprio: reader.understood("tlsprio", |text| Ok(text.to_owned())),
+        tlsprio: reader.understood("tlsprio", tlsprio::parse),
     };
     let keys = tls.is_set_up();
     if tls.force && !keys {

@@ -1,5 +1,6 @@
 //! What concerns the whole server.
 
+use crate::tlsprio::TlsPriority;
 use std::path::{Path, PathBuf};
 
 /// `[generic]`.
@@ -51,7 +52,7 @@ pub struct Tls {
     /// Pre-shared keys, `NAME:HEX` a line.
     pub pskfile: Option<PathBuf>,
     /// GnuTLS priority string.
-    pub tlsprio: Option<String>,
+    pub tlsprio: Option<TlsPriority>,
 }
 
 impl Tls {
@@ -122,9 +123,15 @@ impl Generic {
             ("keyfile", path(keyfile)),
             ("cacertfile", path(cacertfile)),
             ("pskfile", path(pskfile)),
-            ("tlsprio", text(tlsprio)),
+            ("tlsprio", tlsprio.as_ref().map(priority).unwrap_or_default()),
         ]
     }
+}
+
+/// What it comes to: two ways to say the same are no change.
+fn priority(priority: &TlsPriority) -> String {
+    let TlsPriority { versions, ciphers, macs, exchanges, groups, server_precedence, .. } = priority;
+    format!("{versions:?}:{ciphers:?}:{macs:?}:{exchanges:?}:{groups:?}:{server_precedence}").replace(' ', "")
 }
 
 fn text(text: &Option<String>) -> String {
