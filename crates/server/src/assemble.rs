@@ -2,7 +2,7 @@
 
 use session::{Limits, Offer, Permits};
 use std::path::PathBuf;
-use store::{Access, Identity, Spec, Store, Wanted};
+use store::{Access, Identity, Layout, Spec, Store, Wanted};
 
 /// What a session's store is made from.
 pub struct Assembly<'a> {
@@ -38,7 +38,7 @@ impl<'a> Assembly<'a> {
 /// What to open for this storage.
 #[must_use]
 pub fn spec(storage: &config::Storage, write: Access) -> Spec {
-    Spec { path: PathBuf::from(&storage.path), filesize: storage.filesize, write }
+    Spec { path: PathBuf::from(&storage.path), filesize: storage.filesize, write, layout: Layout::One }
 }
 
 fn wanted(storage: &config::Storage) -> Option<Wanted> {

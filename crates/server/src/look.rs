@@ -86,10 +86,11 @@ fn stuck() -> MutexGuard<'static, BTreeSet<PathBuf>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use store::{Access, Identity, Kind};
+    use store::{Access, Identity, Kind, Layout};
 
     fn specs(names: &[&str]) -> Vec<Spec> {
-        let spec = |name: &&str| Spec { path: PathBuf::from(name), filesize: None, write: Access::ReadOnly };
+        let (write, layout) = (Access::ReadOnly, Layout::One);
+        let spec = |name: &&str| Spec { path: PathBuf::from(name), filesize: None, write, layout };
         names.iter().map(spec).collect()
     }
 

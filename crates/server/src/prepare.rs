@@ -75,8 +75,9 @@ impl Prepared {
         });
         let mut holders: HashMap<Place, Vec<&Export>> = HashMap::new();
         for (export, probe) in writable {
-            let Some(place) = probe.identity.place() else { continue };
-            let others = holders.entry(place).or_default();
+            let places = probe.identity.places();
+            let others: Vec<&Export> =
+                places.iter().flat_map(|place| holders.get(place)).flatten().copied().collect();
             if let Some(holder) = others.first() {
                 let both = format!(
                     "exports {} ({}:{}) and {} ({}:{}) both write to the disk at {}",
@@ -94,7 +95,9 @@ impl Prepared {
                 }
                 self.warnings.push(both);
             }
-            others.push(export);
+            for place in places {
+                holders.entry(place).or_default().push(export);
+            }
         }
     }
 }
@@ -132,8 +135,9 @@ fn judge(assembly: &Assembly<'_>, probe: Result<Probe, String>, running: &Catalo
 /// Whether two media lead to one disk, as far as both were seen.
 #[must_use]
 pub fn same_disk(one: &Medium, other: &Medium) -> bool {
-    let place = |medium: &Medium| medium.seen().and_then(|seen| seen.identity.place());
-    place(one).is_some_and(|one| place(other) == Some(one))
+    let places = |medium: &Medium| medium.seen().map_or_else(Vec::new, |seen| seen.identity.places());
+    let other = places(other);
+    places(one).iter().any(|place| other.contains(place))
 }
 
 /// The entry of a running export that stays as it is, or one made anew with the same medium.

@@ -2,6 +2,7 @@
 //! blocks ([`Store::try_read`]). It knows nothing of NBD, of export names or of who is asking.
 #![deny(unsafe_code)]
 
+mod concat;
 mod errno;
 mod error;
 mod file;
@@ -12,14 +13,19 @@ mod sync;
 #[allow(unsafe_code)]
 mod sys;
 mod sysfs;
+mod temporary;
 #[cfg(test)]
 mod testing;
+mod tree;
 
+pub use concat::ConcatStore;
 pub use error::{Cause, StoreError, Verb};
 pub use file::FileStore;
 pub use identity::{DeviceIdentity, Identity, Partition, Place, Wanted};
-pub use open::{Access, Kind, Probe, Spec, open, probe};
+pub use open::{Access, Kind, Layout, Opened, Probe, Spec, open, open_file, probe};
 pub use poison::Poison;
+pub use temporary::open_temporary;
+pub use tree::TreeStore;
 
 use std::os::fd::BorrowedFd;
 
@@ -137,4 +143,15 @@ pub struct Extent {
     pub hole: bool,
     /// Reads as zeros.
     pub zero: bool,
+}
+
+impl Extent {
+    /// Puts it at the end of a list, as more of the last one where both have one status.
+    pub(crate) fn append_to(self, list: &mut Vec<Self>) {
+        match list.last_mut() {
+            Some(last) if (last.hole, last.zero) == (self.hole, self.zero) => last.len += self.len,
+            _ if self.len > 0 => list.push(self),
+            _ => {}
+        }
+    }
 }

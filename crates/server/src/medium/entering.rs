@@ -8,7 +8,7 @@ use session::{Entered, Export, Limits, Offer, Sitter};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
-use store::{Access, Cause, FileStore, Identity, Probe, StoreError};
+use store::{Access, Cause, Identity, Opened, Probe, StoreError};
 
 /// How long a session that chose an export during a reload waits for the fence to finish.
 const ONLINE_WAIT: Duration = Duration::from_secs(5);
@@ -63,10 +63,9 @@ impl Medium {
         if let Some(export) = self.open_already(&probe, &assembly, limits) {
             return Ok(export);
         }
-        let store = self.open_store(&probe, &assembly)?;
+        let Opened { store, identity } = self.open_store(&probe, &assembly)?;
         let offer = assemble::offer(&*store, settings, limits);
-        let guard = DiskGuard { medium: self.clone(), store: store.clone() };
-        let identity = store.identity().clone();
+        let guard = DiskGuard { medium: self.clone(), store: store.clone(), identity: identity.clone() };
         let export = Export::new(self.name.clone(), offer, store, Arc::new(guard));
         self.publish(&export, Probe { identity, ..probe }, assembly.spec.write)?;
         Ok(export)
@@ -149,7 +148,7 @@ impl Medium {
 
     /// Files follow their path; devices do not, unless they are told to.
     pub(super) fn is_other_disk(&self, seen: &Identity, now: &Identity) -> bool {
-        let files = matches!((seen, now), (Identity::File { .. }, Identity::File { .. }));
+        let files = seen.follows_its_path() && now.follows_its_path();
         !self.follows() && !files && !seen.same_disk(now)
     }
 
@@ -189,14 +188,14 @@ impl Medium {
     }
 
     /// Opens, and looks again: between the probe and the opening another disk may have taken the path.
-    fn open_store(&self, probe: &Probe, assembly: &Assembly) -> Result<Arc<FileStore>, Closed> {
-        let store = store::open(&assembly.spec, self.shared.poison.clone())
+    fn open_store(&self, probe: &Probe, assembly: &Assembly) -> Result<Opened, Closed> {
+        let opened = store::open(&assembly.spec, self.shared.poison.clone())
             .map_err(|error| Closed::Because(self.unavailable(&error)))?;
-        assembly.is_wanted(store.identity()).map_err(Closed::Because)?;
-        if self.is_other_disk(&probe.identity, store.identity()) {
-            return Err(Closed::Because(self.other_disk(&probe.identity, store.identity())));
+        assembly.is_wanted(&opened.identity).map_err(Closed::Because)?;
+        if self.is_other_disk(&probe.identity, &opened.identity) {
+            return Err(Closed::Because(self.other_disk(&probe.identity, &opened.identity)));
         }
-        Ok(Arc::new(store))
+        Ok(opened)
     }
 
     /// Counts a thread that may hold a store without a seat; the fence waits for it.

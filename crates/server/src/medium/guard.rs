@@ -7,7 +7,7 @@ use crate::report::Report;
 use session::{Export, Guard, Sitter};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use store::{Access, Cause, FileStore, Store, StoreError};
+use store::{Access, Cause, Identity, Store, StoreError};
 
 /// One check of a medium; over when it is dropped.
 pub struct Check(Arc<Medium>);
@@ -46,7 +46,7 @@ impl Medium {
     }
 
     /// What the path leads to now, against the disk that `store` was opened on.
-    fn check(&self, store: &FileStore) -> Result<(), String> {
+    fn check(&self, store: &dyn Store, identity: &Identity) -> Result<(), String> {
         match store.verify() {
             // Following is for disks that nobody named.
             Err(StoreError { cause: Cause::Moved(_), .. })
@@ -59,8 +59,8 @@ impl Medium {
         }
         let spec = assemble::spec(&self.storage, Access::ReadOnly);
         match store::probe(&spec) {
-            Ok(probe) if self.is_other_disk(store.identity(), &probe.identity) => {
-                Err(self.other_disk(store.identity(), &probe.identity))
+            Ok(probe) if self.is_other_disk(identity, &probe.identity) => {
+                Err(self.other_disk(identity, &probe.identity))
             }
             // A link that is gone for a moment is no other disk; whether the disk itself is gone, `verify` has told.
             _ => Ok(()),
@@ -73,12 +73,14 @@ pub struct DiskGuard {
     /// What it is a store of.
     pub medium: Arc<Medium>,
     /// What is looked through.
-    pub store: Arc<FileStore>,
+    pub store: Arc<dyn Store>,
+    /// Which disk it was opened on.
+    pub identity: Identity,
 }
 
 impl Guard for DiskGuard {
     fn check(&self) -> Result<(), String> {
-        self.medium.check(&self.store)
+        self.medium.check(&*self.store, &self.identity)
     }
 
     fn wrong_disk(&self, why: &str, gone: &[Arc<Sitter>]) {
