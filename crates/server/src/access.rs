@@ -207,3 +207,8 @@ mod tests {
         std::fs::remove_dir_all(&folder).expect("cleaned up");
     }
 }
+impl Peer {
+    pub fn named(&self, _s: Option<config::Virtstyle>) -> String {
+        self.to_string()
+    }
+}

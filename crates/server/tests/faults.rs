@@ -348,8 +348,9 @@ fn what_cannot_be_sent_from_the_file_is_copied() {
     let path = dir.join("disk.img");
     let bytes: Vec<u8> = (0..1_u64 << 18).flat_map(|word| pattern::mix(word).to_le_bytes()).collect();
     std::fs::write(&path, &bytes).expect("a disk");
-    let spec = store::Spec { path, filesize: None, write: store::Access::ReadOnly };
-    let desk = Desk::new(Arc::new(store::open(&spec, Arc::default()).expect("it opens")));
+    let (write, layout) = (store::Access::ReadOnly, store::Layout::One);
+    let spec = store::Spec { path, filesize: None, write, layout };
+    let desk = Desk::new(store::open(&spec, Arc::default()).expect("it opens").store);
     let (mut client, _ending) = desk.open_over(true, |socket| Arc::new(HalfWay(socket)));
     for (offset, len) in [(0, 1 << 20), (12_345, 1 << 20), (1, 40_000)] {
         assert!(client.read(offset, len).expect("read") == bytes[offset as usize..][..len as usize]);

@@ -7,7 +7,7 @@ mod desk;
 use desk::{Desk, PATIENCE, end_of, faulty};
 use session::{Ending, Journal, Limits};
 use std::sync::{Arc, Mutex};
-use store::{Access, Cause, Spec, Store, Verb};
+use store::{Access, Cause, Layout, Spec, Store, Verb};
 use testkit::spec::*;
 use testkit::{Client, Fault, TempDir, request_header};
 
@@ -137,8 +137,8 @@ fn each_is_told(client: &mut Client, notebook: &Notebook, wishes: &[Wish]) {
 
 fn disk(dir: &TempDir) -> Arc<dyn Store> {
     let path = dir.sparse("disk.img", SIZE as u64);
-    let spec = Spec { path, filesize: None, write: Access::ReadWrite };
-    Arc::new(store::open(&spec, Arc::default()).expect("it opens"))
+    let spec = Spec { path, filesize: None, write: Access::ReadWrite, layout: Layout::One };
+    store::open(&spec, Arc::default()).expect("it opens").store
 }
 
 /// C-199: requests as they came, replies as simple ones also where they went out as chunks, in the order of processing.

@@ -26,17 +26,24 @@ pub trait Host: Send + Sync {
     fn enter(&self, name: &[u8], sitter: &Arc<Sitter>) -> Result<Entered, OptionRefusal>;
 
     /// Whether STARTTLS is answered. Asked for each one, at its moment.
-    fn tls_offered(&self) -> bool;
+    fn tls_offered(&self) -> bool {
+        false
+    }
 
     /// Whether nothing else is answered before it.
-    fn tls_required(&self) -> bool;
+    fn tls_required(&self) -> bool {
+        false
+    }
 
     /// Does the TLS handshake on this session's channel, which carries TLS from then on. STARTTLS has been
     /// acknowledged, and nothing of the client has been received behind it.
     ///
     /// # Errors
     /// Why there is no TLS now; the connection ends.
-    fn secure(&self, sitter: &Arc<Sitter>, deadline: Instant) -> Result<(), String>;
+    fn secure(&self, sitter: &Arc<Sitter>, deadline: Instant) -> Result<(), String> {
+        let _ = (sitter, deadline);
+        Err("there is no TLS here".into())
+    }
 
     /// Where operations that would block are done.
     fn workers(&self) -> Arc<dyn Workers>;

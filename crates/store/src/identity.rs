@@ -20,6 +20,15 @@ pub enum Identity {
         /// Major and minor number.
         rdev: (u32, u32),
     },
+    /// The files or devices that follow each other, in order.
+    Several(Vec<Identity>),
+    /// A directory that holds a disk as a tree of files.
+    Directory {
+        /// Its file system.
+        dev: u64,
+        /// Its inode.
+        ino: u64,
+    },
 }
 
 /// What tells one block device from another.
@@ -73,17 +82,39 @@ impl Identity {
         match (self, now) {
             (Self::File { ino: 0, .. }, Self::File { .. }) => true,
             (Self::Device(was), Self::Device(is)) => was.same_disk(is),
+            (Self::Several(was), Self::Several(are)) => {
+                was.len() == are.len() && was.iter().zip(are).all(|(was, is)| was.same_disk(is))
+            }
             (was, is) => was == is,
         }
     }
 
-    /// Where its bytes are: two exports at one place write to one disk. `None`: nowhere yet, or nothing with bytes.
+    /// Nothing is there yet; opening makes a file.
     #[must_use]
-    pub fn place(&self) -> Option<Place> {
+    pub fn to_be_created(&self) -> bool {
+        matches!(self, Self::File { ino: 0, .. })
+    }
+
+    /// Whether it is nothing but what its path leads to: another file there is the export's new file (P4), while another
+    /// device is another disk.
+    #[must_use]
+    pub fn follows_its_path(&self) -> bool {
         match self {
-            Self::File { ino: 0, .. } | Self::Placeholder { .. } => None,
-            Self::File { dev, ino } => Some(Place(false, *dev, *ino)),
-            Self::Device(device) => Some(Place(true, device.rdev.0.into(), device.rdev.1.into())),
+            Self::File { .. } | Self::Directory { .. } => true,
+            Self::Device(_) | Self::Placeholder { .. } => false,
+            Self::Several(pieces) => pieces.iter().all(Self::follows_its_path),
+        }
+    }
+
+    /// Where its bytes are: two exports with a place in common write to one disk. Empty: nowhere yet, or nothing with
+    /// bytes.
+    #[must_use]
+    pub fn places(&self) -> Vec<Place> {
+        match self {
+            Self::File { ino: 0, .. } | Self::Placeholder { .. } => Vec::new(),
+            Self::File { dev, ino } | Self::Directory { dev, ino } => vec![Place(false, *dev, *ino)],
+            Self::Device(device) => vec![Place(true, device.rdev.0.into(), device.rdev.1.into())],
+            Self::Several(pieces) => pieces.iter().flat_map(Self::places).collect(),
         }
     }
 
@@ -96,6 +127,10 @@ impl Identity {
             Self::Device(device) => device.matches(wanted),
             Self::File { .. } => Err(format!("{wanted} is wanted, but a regular file is there")),
             Self::Placeholder { .. } => Err(format!("{wanted} is wanted, but no disk is there")),
+            Self::Several(_) => Err(format!(
+                "{wanted} is wanted, but several pieces are there, and one identity names one disk"
+            )),
+            Self::Directory { .. } => Err(format!("{wanted} is wanted, but a directory is there")),
         }
     }
 }
@@ -160,6 +195,13 @@ impl fmt::Display for Identity {
             Self::File { dev, ino } => write!(f, "fs={},inode={ino}", Number(split(*dev))),
             Self::Device(device) => device.fmt(f),
             Self::Placeholder { rdev } => write!(f, "char={}", Number(*rdev)),
+            Self::Several(pieces) => {
+                for (n, piece) in pieces.iter().enumerate() {
+                    write!(f, "{}{piece}", if n == 0 { "pieces=[" } else { ";" })?;
+                }
+                f.write_str(if pieces.is_empty() { "pieces=[]" } else { "]" })
+            }
+            Self::Directory { dev, ino } => write!(f, "fs={},directory={ino}", Number(split(*dev))),
         }
     }
 }
@@ -235,5 +277,40 @@ mod tests {
         let two = [disk(0, "a"), disk(16, "b")];
         assert!(!same_disks(&two, &two[..1]) && !same_disks(&both, &two) && !same_disks(&two, &[]));
         assert!(same_disks(&two, &[disk(32, "b"), disk(48, "a")]));
+    }
+
+    fn file(ino: u64) -> Identity {
+        Identity::File { dev: 0x801, ino }
+    }
+
+    /// Pieces in another order, or one more or less, are another disk: every byte behind them is elsewhere.
+    #[test]
+    fn several_pieces_are_the_same_only_in_the_same_order() {
+        let both = Identity::Several(vec![file(5), Identity::Device(disk(0, "a"))]);
+        let other_path = Identity::Several(vec![file(5), Identity::Device(disk(16, "a"))]);
+        assert!(both.same_disk(&both) && both.same_disk(&other_path));
+        let swapped = Identity::Several(vec![Identity::Device(disk(0, "a")), file(5)]);
+        let fewer = Identity::Several(vec![file(5)]);
+        for other in [swapped, fewer, file(5), Identity::Several(vec![file(5), file(6)])] {
+            assert!(!both.same_disk(&other) && !other.same_disk(&both), "{other}");
+        }
+    }
+
+    #[test]
+    fn pieces_and_trees_have_their_places_and_one_word() {
+        let tree = Identity::Directory { dev: 0x801, ino: 7 };
+        let pieces = Identity::Several(vec![file(5), Identity::Device(disk(16, "a b")), file(6)]);
+        assert_eq!(pieces.to_string(), "pieces=[fs=8:1,inode=5;wwid=a_b,dev=8:16;fs=8:1,inode=6]");
+        assert_eq!(tree.to_string(), "fs=8:1,directory=7");
+        assert_eq!(pieces.places().len(), 3);
+        assert_eq!(pieces.places()[2], file(6).places()[0]);
+        assert_eq!((tree.places().len(), file(0).places().len()), (1, 0));
+        // Another disk among the pieces is another disk, but files follow their path.
+        assert!(tree.follows_its_path() && Identity::Several(vec![file(5), file(6)]).follows_its_path());
+        assert!(!pieces.follows_its_path());
+        assert!(!tree.same_disk(&file(7)) && tree.same_disk(&tree));
+        let wanted = Wanted::Serial("S".into());
+        assert!(pieces.matches(&wanted).unwrap_err().contains("several pieces"));
+        assert!(tree.matches(&wanted).unwrap_err().contains("a directory"));
     }
 }

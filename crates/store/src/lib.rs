@@ -2,6 +2,7 @@
 //! blocks ([`Store::try_read`]). It knows nothing of NBD, of export names or of who is asking.
 #![deny(unsafe_code)]
 
+mod concat;
 mod errno;
 mod error;
 mod file;
@@ -18,18 +19,23 @@ mod sync;
 #[allow(unsafe_code)]
 mod sys;
 mod sysfs;
+mod temporary;
 #[cfg(test)]
 mod testing;
+mod tree;
 mod waiting;
 
+pub use concat::ConcatStore;
 pub use error::{Cause, StoreError, Verb};
 pub use file::FileStore;
 pub use identity::{DeviceIdentity, Identity, Partition, Place, Wanted};
-pub use open::{Access, Kind, Probe, Spec, open, probe};
+pub use open::{Access, Kind, Layout, Opened, Probe, Spec, open, open_file, probe};
 pub use overlay::OverlayStore;
 pub use overlay_file::{forget_overlay, open_overlay, remove_overlay};
 pub use poison::Poison;
 pub use scratch::scratch;
+pub use temporary::open_temporary;
+pub use tree::TreeStore;
 pub use waiting::WaitingStore;
 
 use std::os::fd::BorrowedFd;
@@ -148,4 +154,15 @@ pub struct Extent {
     pub hole: bool,
     /// Reads as zeros.
     pub zero: bool,
+}
+
+impl Extent {
+    /// Puts it at the end of a list, as more of the last one where both have one status.
+    pub(crate) fn append_to(self, list: &mut Vec<Self>) {
+        match list.last_mut() {
+            Some(last) if (last.hole, last.zero) == (self.hole, self.zero) => last.len += self.len,
+            _ if self.len > 0 => list.push(self),
+            _ => {}
+        }
+    }
 }

@@ -1,15 +1,18 @@
 //! What is at a path, and opening it. What was opened decides, never what was there a moment before.
 
+use crate::concat::{open_pieces, probe_pieces};
 use crate::errno::{Medium, cause};
 use crate::file::FileStore;
 use crate::identity::Identity;
 use crate::sysfs::Sysfs;
-use crate::{Cause, DeviceIdentity, Poison, StoreError, Verb, sys};
+use crate::tree::{TreeStore, probe_tree};
+use crate::{Cause, DeviceIdentity, Poison, Store, StoreError, Verb, sys};
 use rustix::fd::OwnedFd;
 use rustix::fs::{
     FileType, Mode, OFlags, Stat, fstat, ftruncate, lstat, major, minor, open as open_path, stat,
 };
 use rustix::io::Errno;
+use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -19,10 +22,25 @@ pub struct Spec {
     /// A regular file, a block device, or (with `filesize`) a character device.
     pub path: PathBuf,
     /// Bytes to serve, at most those that are there; all where nothing is said. A missing or empty file gets this size
-    /// when it is opened for writing.
+    /// when it is opened for writing. A tree has exactly this size, and none where nothing is said.
     pub filesize: Option<u64>,
     /// What it is for.
     pub write: Access,
+    /// How the bytes lie at the path.
+    pub layout: Layout,
+}
+
+/// How the bytes of a disk lie at a path.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Layout {
+    /// One file or device at the path itself.
+    #[default]
+    One,
+    /// Files or devices one after the other: the path with `.0`, `.1` and so on behind it, up to the first that is not
+    /// there. Never made by opening.
+    Files,
+    /// A directory with one small file for each page of 4096 bytes, made when the page is first written.
+    Tree,
 }
 
 /// What a store is opened for.
@@ -41,15 +59,29 @@ pub struct Probe {
     pub identity: Identity,
     /// Bytes that would be served.
     pub size: u64,
-    /// What sort of thing.
+    /// What sort of thing. Of several pieces the first one's; a tree consists of files.
     pub kind: Kind,
+}
+
+/// A store, and what it was opened on.
+pub struct Opened {
+    /// Where the bytes are.
+    pub store: Arc<dyn Store>,
+    /// Which disk, files or directory.
+    pub identity: Identity,
+}
+
+impl fmt::Debug for Opened {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Opened").field("identity", &self.identity).finish_non_exhaustive()
+    }
 }
 
 impl Probe {
     /// Nothing is there yet; opening makes a file.
     #[must_use]
     pub fn to_be_created(&self) -> bool {
-        matches!(self.identity, Identity::File { ino: 0, .. })
+        self.identity.to_be_created()
     }
 }
 
@@ -69,6 +101,36 @@ pub enum Kind {
 /// # Errors
 /// What [`open`] would say.
 pub fn probe(spec: &Spec) -> Result<Probe, StoreError> {
+    match spec.layout {
+        Layout::One => probe_one(spec),
+        Layout::Files => probe_pieces(spec),
+        Layout::Tree => probe_tree(spec),
+    }
+}
+
+/// Opens it. `poison` outlives the store: a failed sync is remembered over re-opening.
+///
+/// # Errors
+/// [`Cause::Io`] for a path that is not there, [`Cause::Lost`] for a device without a medium, [`Cause::Unsupported`] for
+/// what cannot be served, each in words.
+pub fn open(spec: &Spec, poison: Arc<Poison>) -> Result<Opened, StoreError> {
+    match spec.layout {
+        Layout::One => {
+            let file = open_file(spec, poison)?;
+            let identity = file.identity().clone();
+            Ok(Opened { store: Arc::new(file), identity })
+        }
+        Layout::Files => open_pieces(spec, &poison),
+        Layout::Tree => {
+            let tree = TreeStore::open(spec, poison)?;
+            let identity = tree.identity().clone();
+            Ok(Opened { store: Arc::new(tree), identity })
+        }
+    }
+}
+
+/// One file or device, whatever the layout says.
+pub(crate) fn probe_one(spec: &Spec) -> Result<Probe, StoreError> {
     let found = match stat(&spec.path) {
         Ok(found) => found,
         Err(Errno::NOENT) if creates(spec) && lstat(&spec.path).err() == Some(Errno::NOENT) => {
@@ -87,12 +149,11 @@ pub fn probe(spec: &Spec) -> Result<Probe, StoreError> {
     examine(spec, opened.as_ref(), &found)
 }
 
-/// Opens it. `poison` outlives the store: a failed sync is remembered over re-opening.
+/// Opens one file or device, whatever the layout says.
 ///
 /// # Errors
-/// [`Cause::Io`] for a path that is not there, [`Cause::Lost`] for a device without a medium, [`Cause::Unsupported`] for
-/// what cannot be served, each in words.
-pub fn open(spec: &Spec, poison: Arc<Poison>) -> Result<FileStore, StoreError> {
+/// As [`open`].
+pub fn open_file(spec: &Spec, poison: Arc<Poison>) -> Result<FileStore, StoreError> {
     let (fd, writable) = open_as_wanted(spec)?;
     let found = fstat(&fd).map_err(|errno| failed(cause(errno, Medium::Path)))?;
     if let Some(size) = spec.filesize
@@ -154,13 +215,13 @@ fn examine(spec: &Spec, fd: Option<&OwnedFd>, found: &Stat) -> Result<Probe, Sto
         (FileType::RegularFile, _) => {
             let there = u64::try_from(found.st_size).unwrap_or(0);
             let extends = there == 0 && creates(spec);
-            let size = if extends { spec.filesize.unwrap_or(0) } else { window(spec, there)? };
+            let size = if extends { spec.filesize.unwrap_or(0) } else { window(spec.filesize, there)? };
             let identity = Identity::File { dev: found.st_dev, ino: found.st_ino };
             Ok(Probe { identity, size, kind: Kind::File })
         }
         (FileType::BlockDevice, Some(fd)) => {
             let device = device(fd, rdev)?;
-            let size = window(spec, device.size)?;
+            let size = window(spec.filesize, device.size)?;
             Ok(Probe { identity: Identity::Device(device), size, kind: Kind::BlockDevice })
         }
         (FileType::Directory, _) => Err(unsupported("it is a directory")),
@@ -192,8 +253,8 @@ pub(crate) fn device(fd: &OwnedFd, rdev: (u32, u32)) -> Result<DeviceIdentity, S
 }
 
 /// `filesize` cuts a window; it cannot make a disk larger.
-fn window(spec: &Spec, there: u64) -> Result<u64, StoreError> {
-    match spec.filesize {
+pub(crate) fn window(filesize: Option<u64>, there: u64) -> Result<u64, StoreError> {
+    match filesize {
         Some(wanted) if wanted > there => Err(unsupported(&format!(
             "Size of exported file is too big: filesize is {wanted}, and {there} bytes are there"
         ))),
@@ -202,10 +263,10 @@ fn window(spec: &Spec, there: u64) -> Result<u64, StoreError> {
     }
 }
 
-fn unsupported(why: &str) -> StoreError {
+pub(crate) fn unsupported(why: &str) -> StoreError {
     failed(Cause::Unsupported(why.into()))
 }
 
-fn failed(cause: Cause) -> StoreError {
+pub(crate) fn failed(cause: Cause) -> StoreError {
     StoreError { verb: Verb::Open, offset: 0, len: 0, cause }
 }

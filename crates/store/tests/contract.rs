@@ -1,17 +1,20 @@
-//! What every store must do, held against a file, a block device and the store in memory that other tests stand on.
+//! What every store must do, held against a file, a block device, the store in memory that other tests stand on, pieces
+//! and trees.
 #![allow(missing_docs)]
 
 use std::path::Path;
 use std::sync::Arc;
-use store::{Access, Cause, Durability, FileStore, Poison, Spec, Store, ZeroHow};
-use store::{OverlayStore, WaitingStore};
+use store::{
+    Access, Cause, ConcatStore, Durability, FileStore, Layout, OverlayStore, Poison, Spec, Store, TreeStore,
+    WaitingStore, ZeroHow,
+};
 use testkit::{LoopDevice, MemoryStore, TempDir, is_root, pattern, skip_or_fail};
 
 const SIZE: u64 = 4 << 20;
 
 fn open(path: &Path) -> FileStore {
-    let spec = Spec { path: path.into(), filesize: None, write: Access::ReadWrite };
-    store::open(&spec, Arc::new(Poison::new())).expect("it opens")
+    let spec = Spec { path: path.into(), filesize: None, write: Access::ReadWrite, layout: Layout::One };
+    store::open_file(&spec, Arc::new(Poison::new())).expect("it opens")
 }
 
 /// Stores made of others: over what is in memory, and over files.
@@ -47,11 +50,39 @@ fn each(test: &str, claim: impl Fn(&str, &dyn Store)) {
     for (kind, store) in layered(&dir) {
         claim(kind, &*store);
     }
+    claim("pieces of memory", &memory_pieces());
+    claim("pieces of files", &*file_pieces(&dir));
+    claim("tree", &tree(&dir));
     let backing = dir.sparse("backing", SIZE);
     match LoopDevice::attach(&backing).filter(|_| is_root()) {
         Some(device) => claim("device", &open(device.path())),
         None => skip_or_fail(test, "root and a free loop device"),
     }
+}
+
+/// Borders at odd places, one of them in the middle of a page, and a piece without bytes.
+fn memory_pieces() -> ConcatStore {
+    let sizes = [100_001, 1, 0, 1 << 20, 4095];
+    let rest = SIZE as usize - sizes.iter().sum::<usize>();
+    let piece = |size: usize| Arc::new(MemoryStore::new(size)) as Arc<dyn Store>;
+    ConcatStore::new(sizes.into_iter().chain([rest]).map(piece).collect(), None).expect("pieces")
+}
+
+/// The last piece is larger than what is served of it.
+fn file_pieces(dir: &TempDir) -> Arc<dyn Store> {
+    for (number, size) in [512 << 10, 1 << 20, 1 << 19, SIZE].into_iter().enumerate() {
+        dir.sparse(&format!("pieces.{number}"), size);
+    }
+    let (path, layout) = (dir.join("pieces"), Layout::Files);
+    let spec = Spec { path, filesize: Some(SIZE), write: Access::ReadWrite, layout };
+    store::open(&spec, Arc::new(Poison::new())).expect("it opens").store
+}
+
+fn tree(dir: &TempDir) -> TreeStore {
+    let path = dir.join("tree");
+    std::fs::create_dir_all(&path).expect("a directory");
+    let spec = Spec { path, filesize: Some(SIZE), write: Access::ReadWrite, layout: Layout::Tree };
+    TreeStore::open(&spec, Arc::new(Poison::new())).expect("it opens")
 }
 
 fn noise(seed: u64, len: usize) -> Vec<u8> {

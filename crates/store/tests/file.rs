@@ -3,26 +3,26 @@
 
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 use std::fs;
-use std::os::unix::fs::{MetadataExt, symlink};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use store::{Access, Cause, Durability, FileStore, Kind, Poison, Spec, Store, StoreError, ZeroHow};
-use testkit::{LoopDevice, TempDir, is_root, skip_or_fail};
+use store::{Access, Cause, Durability, FileStore, Kind, Layout, Poison, Spec, Store, StoreError, ZeroHow};
+use testkit::{LoopDevice, TempDir, is_root, skip_or_fail, without_root};
 
 fn spec(path: &Path, filesize: Option<u64>, write: Access) -> Spec {
-    Spec { path: path.into(), filesize, write }
+    Spec { path: path.into(), filesize, write, layout: Layout::One }
 }
 
 fn open(path: &Path, filesize: Option<u64>) -> Result<FileStore, StoreError> {
-    store::open(&spec(path, filesize, Access::ReadWrite), Arc::new(Poison::new()))
+    store::open_file(&spec(path, filesize, Access::ReadWrite), Arc::new(Poison::new()))
 }
 
 fn cause(result: Result<FileStore, StoreError>) -> Cause {
     result.map(|store| store.geometry()).expect_err("refused").cause
 }
 
-/// C-140 to C-147: the size is what is there, or what `filesize` says of it.
+/// C-144, C-145, C-148, C-157: the size is what is there, or what `filesize` says of it.
 #[test]
 fn the_size_is_what_is_there_or_a_window_of_it() {
     let dir = TempDir::new("store");
@@ -41,7 +41,7 @@ fn the_size_is_what_is_there_or_a_window_of_it() {
     assert_eq!(fs::metadata(&file).expect("there").len(), 10_001);
 }
 
-/// A missing or empty file gets its size when it is opened for writing, and not by being looked at.
+/// C-149, C-150, C-151: a missing or empty file gets its size when it is opened for writing, and not by being looked at.
 #[test]
 fn a_missing_file_is_made_by_opening_it_and_not_by_looking() {
     let dir = TempDir::new("store");
@@ -58,6 +58,14 @@ fn a_missing_file_is_made_by_opening_it_and_not_by_looking() {
         (1 << 20, 0, 0),
         "sparse, and nobody else's"
     );
+    let empty = dir.sparse("empty", 0);
+    assert_eq!(store::probe(&spec(&empty, Some(4096), Access::ReadWrite)).expect("it will be").size, 4096);
+    assert_eq!(fs::metadata(&empty).expect("there").len(), 0);
+    assert_eq!(open(&empty, Some(4096)).expect("extended").geometry().size, 4096);
+    assert_eq!(fs::metadata(&empty).expect("there").len(), 4096);
+    // C-155
+    let long = dir.join(&"x".repeat(200)).join("disk");
+    assert!(matches!(cause(open(&long, None)), Cause::Io(2)));
 }
 
 /// A device that is away must not be replaced by a file, in `/dev` or by way of a link that leads there.
@@ -75,7 +83,21 @@ fn nothing_is_made_where_a_device_is_missing() {
     assert!(!device.exists() && !nowhere.exists());
 }
 
-/// What is no disk is refused by name, at once: a FIFO must not hang the server.
+/// C-153, C-154: what the system lets nobody write is served for reading.
+#[test]
+fn a_file_that_may_not_be_written_is_served_for_reading() {
+    let dir = TempDir::new("store");
+    let path = dir.join("file");
+    fs::write(&path, [1; 512]).expect("a file");
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o444)).expect("a mode");
+    for filesize in [None, Some(512)] {
+        let store = without_root(|| open(&path, filesize)).expect("it opens");
+        assert!(store.read_only() && !store.capabilities().write);
+        store.read_at(&mut [0; 512], 0).expect("read");
+    }
+}
+
+/// C-146, C-147: what is no disk is refused by name, at once: a FIFO must not hang the server.
 #[test]
 fn what_is_no_disk_is_refused_at_once() {
     let dir = TempDir::new("store");
@@ -86,7 +108,7 @@ fn what_is_no_disk_is_refused_at_once() {
         for access in [Access::ReadOnly, Access::ReadWrite] {
             let wanted = spec(path, None, access);
             assert!(store::probe(&wanted).is_err(), "{}", path.display());
-            assert!(store::open(&wanted, Arc::default()).is_err(), "{}", path.display());
+            assert!(store::open_file(&wanted, Arc::default()).is_err(), "{}", path.display());
         }
     }
     assert!(store::probe(&spec(&fifo, Some(4096), Access::ReadOnly)).is_err());
@@ -104,13 +126,13 @@ fn a_read_only_file_is_opened_for_reading_alone() {
     let dir = TempDir::new("store");
     let path = dir.join("file");
     fs::write(&path, [1; 512]).expect("a file");
-    let store = store::open(&spec(&path, None, Access::ReadOnly), Arc::default()).expect("it opens");
+    let store = store::open_file(&spec(&path, None, Access::ReadOnly), Arc::default()).expect("it opens");
     assert!(store.read_only() && !store.capabilities().write && !store.capabilities().trim);
     assert!(store.write_at(&[2; 512], 0, Durability::Cached).is_err());
     assert_eq!(fs::read(&path).expect("there"), [1; 512]);
 }
 
-/// A file that became smaller is a lost disk behind its end: an error, never zeros.
+/// C-140: a file that became smaller is a lost disk behind its end: an error, never zeros.
 #[test]
 fn a_file_that_shrank_is_lost_behind_its_end() {
     let dir = TempDir::new("store");
@@ -156,10 +178,10 @@ fn a_poisoned_export_makes_no_promises() {
     fs::write(&path, [1; 8192]).expect("a file");
     let poison = Arc::new(Poison::new());
     let wanted = spec(&path, None, Access::ReadWrite);
-    let store = store::open(&wanted, poison.clone()).expect("it opens");
+    let store = store::open_file(&wanted, poison.clone()).expect("it opens");
     store.flush().expect("well so far");
     poison.remember("fdatasync: I/O error");
-    for store in [&store, &store::open(&wanted, poison.clone()).expect("it opens")] {
+    for store in [&store, &store::open_file(&wanted, poison.clone()).expect("it opens")] {
         let errors = [
             store.flush(),
             store.write_at(&[2; 512], 0, Durability::Durable),

@@ -26,7 +26,7 @@ pub use log::{Closing, Event, Log, Outcome, Reloaded};
 pub use loopdev::LoopDevice;
 pub use memory::MemoryStore;
 pub use model::Model;
-pub use need::{is_root, raise_descriptors, skip_or_fail, tool};
+pub use need::{is_root, raise_descriptors, skip_or_fail, tool, without_root};
 pub use process::ServerProcess;
 pub use setup::Setup;
 pub use temp::TempDir;

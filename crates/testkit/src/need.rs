@@ -26,6 +26,24 @@ pub fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
 
+/// Runs something without root's rights, in a thread of its own: root may write whatever its mode says.
+///
+/// # Panics
+/// Where it panics, or root's rights cannot be given up.
+pub fn without_root<T: Send>(act: impl FnOnce() -> T + Send) -> T {
+    use rustix::thread::{Uid, set_thread_uid};
+    let nobody = Uid::from_raw(65_534);
+    std::thread::scope(|scope| {
+        let thread = scope.spawn(|| {
+            if is_root() {
+                set_thread_uid(nobody).expect("root may become nobody");
+            }
+            act()
+        });
+        thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
+}
+
 /// Raises how many descriptors this process may have as far as it goes, and says how many that is.
 pub fn raise_descriptors() -> u64 {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};

@@ -13,10 +13,21 @@ impl TempDir {
     /// # Panics
     /// Where the system's temporary directory cannot be written.
     pub fn new(what: &str) -> Self {
+        Self::inside(&std::env::temp_dir(), what)
+    }
+
+    /// As [`TempDir::new`], in memory where the system has a place for that: for tests that sync so often that a real disk
+    /// would be all they wait for.
+    pub fn in_memory(what: &str) -> Self {
+        let memory = Path::new("/dev/shm");
+        if memory.is_dir() { Self::inside(memory, what) } else { Self::new(what) }
+    }
+
+    fn inside(parent: &Path, what: &str) -> Self {
         static MADE: AtomicU32 = AtomicU32::new(0);
         loop {
             let n = MADE.fetch_add(1, Ordering::Relaxed);
-            let path = std::env::temp_dir().join(format!("nbd-test-{what}-{}-{n}", std::process::id()));
+            let path = parent.join(format!("nbd-test-{what}-{}-{n}", std::process::id()));
             match std::fs::create_dir(&path) {
                 Ok(()) => return Self(path),
                 Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
