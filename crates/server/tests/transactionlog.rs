@@ -13,7 +13,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Instant;
-use store::{Access, Spec, Store};
+use store::{Access, Layout, Spec, Store};
 use testkit::setup::free_port;
 use testkit::spec::*;
 use testkit::{Client, MemoryStore, TempDir, is_root, pattern, skip_or_fail, tool};
@@ -21,8 +21,8 @@ use testkit::{Client, MemoryStore, TempDir, is_root, pattern, skip_or_fail, tool
 const SIZE: usize = 1 << 20;
 
 fn disk(path: &Path) -> Arc<dyn Store> {
-    let spec = Spec { path: path.into(), filesize: None, write: Access::ReadWrite };
-    Arc::new(store::open(&spec, Arc::default()).expect("it opens"))
+    let spec = Spec { path: path.into(), filesize: None, write: Access::ReadWrite, layout: Layout::One };
+    store::open(&spec, Arc::default()).expect("it opens").store
 }
 
 /// A desk whose sessions log into this file.

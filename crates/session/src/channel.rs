@@ -21,7 +21,9 @@ pub trait Channel: Send + Sync {
     fn try_send(&self, bytes: &[u8]) -> io::Result<usize>;
 
     /// Whether [`Channel::send_file`] saves a copy. Inside TLS it does not: every byte has to be looked at.
-    fn sends_files(&self) -> bool;
+    fn sends_files(&self) -> bool {
+        true
+    }
 
     /// Sends `head`, and behind it bytes of a file without copying them, waiting for room. How many bytes of the file
     /// have left: fewer than `len` where the file ends, or cannot be sent from; the caller then sends the rest.
