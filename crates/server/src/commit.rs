@@ -8,7 +8,7 @@ use crate::log::Level;
 use crate::medium::Medium;
 use crate::prepare::{Finding, Prepared, entry};
 use crate::report::Report;
-use config::{Config, Export, OnChange, Plan, Step};
+use config::{Config, Export, OnChange, Plan, Step, Storage};
 use control::Line;
 use std::sync::{Arc, PoisonError};
 use std::time::Instant;
@@ -199,7 +199,7 @@ impl Change<'_> {
             let is = finding.found.as_ref().map(identity).unwrap_or_default();
             (before.medium.seen().as_ref().map(identity).unwrap_or_default(), is)
         } else {
-            (path(before).to_owned(), settings.storage.path.clone())
+            other_storage(&before.settings.storage, &settings.storage)
         };
         let line =
             Line::new("export changed").with("export", &settings.name).with("old", was).with("new", is);
@@ -252,4 +252,17 @@ fn path(entry: &Entry) -> &str {
 
 fn origin(line: Line, settings: &Export) -> Line {
     line.with("file", settings.origin.file.display()).with("line", settings.origin.line)
+}
+
+/// Both paths, or, where they are the same, what differs besides.
+fn other_storage(old: &Storage, new: &Storage) -> (String, String) {
+    if old.path != new.path {
+        return (old.path.clone(), new.path.clone());
+    }
+    let changes = config::storage_changes(old, new);
+    let join = |value: fn(&config::Change) -> &String| {
+        let pairs = changes.iter().map(|change| format!("{}={}", change.key, value(change)));
+        pairs.collect::<Vec<_>>().join(",")
+    };
+    (join(|change| &change.old), join(|change| &change.new))
 }

@@ -32,7 +32,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+/// What commands after sessions get at the end of the server, which must be over within five seconds.
+const HOOKS_MAX: Duration = Duration::from_secs(3);
 
 /// The program: returns the exit status.
 pub fn main(arguments: impl Iterator<Item = OsString>) -> u8 {
@@ -182,6 +185,9 @@ impl<'a> Start<'a> {
         acceptor.stop();
         // Not by way of the reconciler: a reload that waits for a hung request must not keep the server from stopping.
         fence::stop(&shared, &retired);
+        if !shared.hooks.wait_idle(Instant::now() + HOOKS_MAX) {
+            log.warning("a prerun or postrun goes on after the end of the server");
+        }
         if let Some(pid_file) = pid_file {
             pid_file.remove();
         }

@@ -17,7 +17,6 @@ mod daemon;
 mod exit;
 mod fence;
 mod guest;
-#[cfg_attr(not(test), expect(dead_code, reason = "a session begins with them as soon as its medium asks"))]
 mod hooks;
 mod launch;
 mod listen;

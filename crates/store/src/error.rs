@@ -1,5 +1,6 @@
 //! What a store says when it cannot.
 
+use rustix::io::Errno;
 use std::fmt;
 
 /// A verb that failed, where, and why.
@@ -87,9 +88,15 @@ impl fmt::Display for Cause {
                 f.write_str(why)
             }
             Self::Poisoned => f.write_str("an earlier sync failed, so durability can no longer be promised"),
-            Self::Io(errno) => write!(f, "{}", std::io::Error::from_raw_os_error(*errno)),
+            Self::Io(errno) => f.write_str(&words(Errno::from_raw_os_error(*errno))),
         }
     }
+}
+
+/// An error of the system in its own words, without the number.
+pub(crate) fn words(errno: Errno) -> String {
+    let words = std::io::Error::from(errno).to_string();
+    words.split(" (os error").next().unwrap_or_default().to_owned()
 }
 
 impl fmt::Display for StoreError {

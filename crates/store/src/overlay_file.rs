@@ -1,7 +1,8 @@
 //! The file of an overlay that stays. One server has it at a time.
 
+use crate::error::words;
 use crate::file::FileStore;
-use crate::scratch::{Held, leads_to, lock, of_ours, words};
+use crate::scratch::{Held, leads_to, lock, of_ours};
 use crate::{Cause, Poison, StoreError, Verb};
 use rustix::fd::OwnedFd;
 use rustix::fs::{FileType, Mode, OFlags, fstat, fsync, ftruncate, open as open_path, unlink};

@@ -4,6 +4,7 @@
 //! come removes them. Between making a file and locking it, it looks like one that was left behind; so its maker looks
 //! again afterwards whether its name still leads to it.
 
+use crate::error::words;
 use crate::file::FileStore;
 use crate::identity::Identity;
 use crate::open::{Kind, Probe};
@@ -88,12 +89,6 @@ impl Held {
 pub(crate) fn leads_to(path: &Path, fd: impl AsFd) -> bool {
     let (Ok(there), Ok(open)) = (lstat(path), fstat(fd)) else { return false };
     (there.st_dev, there.st_ino) == (open.st_dev, open.st_ino)
-}
-
-/// An error of the system in its own words, without the number.
-pub(crate) fn words(errno: Errno) -> String {
-    let words = std::io::Error::from(errno).to_string();
-    words.split(" (os error").next().unwrap_or_default().to_owned()
 }
 
 /// A new, locked file under the first name that is free.

@@ -184,7 +184,8 @@ impl Medium {
 
     /// Files follow their path; devices do not, unless they are told to. Where there is nothing yet there is no disk.
     pub(super) fn is_other_disk(&self, seen: &Identity, now: &Identity) -> bool {
-        !self.follows() && !(seen.follows_its_path() && now.follows_its_path()) && !seen.same_disk(now)
+        let of_files = seen.follows_its_path() && now.follows_its_path();
+        !(of_files || self.follows() || seen.same_disk(now))
     }
 
     /// An open export on the same disk, of the same size, with the same offer. With another offer the disk is opened once
