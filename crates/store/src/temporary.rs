@@ -26,7 +26,7 @@ const LETTERS: &[u8; 62] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxy
 /// can have.
 pub fn open_temporary(path: &Path, size: u64, poison: Arc<Poison>) -> Result<FileStore, StoreError> {
     let refused = |errno| failed(cause(errno, Medium::Path));
-    let (fd, name) = make(path).map_err(refused)?;
+    let (fd, name) = make(|attempt| named(path, attempt)).map_err(refused)?;
     unlink(&name).map_err(refused)?;
     retry(|| ftruncate(&fd, size)).map_err(refused)?;
     let made = fstat(&fd).map_err(refused)?;
@@ -35,11 +35,12 @@ pub fn open_temporary(path: &Path, size: u64, poison: Arc<Poison>) -> Result<Fil
     Ok(FileStore::new(fd, Probe { identity, size, kind: Kind::File }, true, block, poison))
 }
 
-fn make(path: &Path) -> Result<(OwnedFd, PathBuf), Errno> {
+/// Exclusively: what has a name already, be it a link that leads nowhere, is not ours.
+fn make(named: impl Fn(u32) -> PathBuf) -> Result<(OwnedFd, PathBuf), Errno> {
     let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
     let mut last = Errno::EXIST;
     for attempt in 0..TRIES {
-        let name = named(path, attempt);
+        let name = named(attempt);
         match open(&name, flags, Mode::RUSR | Mode::WUSR) {
             Ok(fd) => return Ok((fd, name)),
             Err(Errno::EXIST | Errno::INTR) => last = Errno::EXIST,
@@ -64,7 +65,22 @@ fn named(path: &Path, attempt: u32) -> PathBuf {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::TempDir;
     use std::collections::HashSet;
+    use std::fs;
+
+    /// C-158
+    #[test]
+    fn a_name_that_is_taken_is_left_alone() {
+        let dir = TempDir::new("temporary");
+        let at = |name: &str| dir.path().join(name);
+        fs::write(at("0"), [7; 10]).unwrap();
+        std::os::unix::fs::symlink(at("nowhere"), at("1")).unwrap();
+        let (_, name) = make(|attempt| at(&attempt.to_string())).unwrap();
+        assert_eq!((name, fs::read(at("0")).unwrap()), (at("2"), vec![7; 10]));
+        assert!(!at("nowhere").exists());
+        assert_eq!(make(|_| at("0")).unwrap_err(), Errno::EXIST, "it does not try for ever");
+    }
 
     #[test]
     fn names_are_as_the_original_makes_them_and_differ() {

@@ -253,6 +253,11 @@ fn nothing_in_a_tree_leads_out_of_it() {
     assert_eq!(fs::read_dir(outside.path()).expect("there").count(), 1);
     write(&tree, 4 << 20, &[1]);
     assert_eq!(read(&tree, 4 << 20, 1), [1], "beside it all is well");
+    // Nor from one part of the tree to another: two pages would be one.
+    fs::remove_file(dir.join("TREE0000")).expect("removed");
+    symlink("TREE0001", dir.join("TREE0000")).expect("a link");
+    tree.read_at(&mut [0; 4096], 0).expect_err("refused");
+    tree.write_at(&[1; 4096], 0, Durability::Cached).expect_err("refused");
 }
 
 /// P4: a tree that is gone is lost, and not a disk of zeros.
@@ -312,35 +317,6 @@ fn only_a_directory_that_is_there_is_opened() {
     fs::rename(&tree, dir.join("old")).expect("moved");
     fs::create_dir(&tree).expect("a directory");
     assert!(!store::probe(&wanted).expect("there").identity.same_disk(&probe.identity));
-}
-
-/// P6: one failed sync, and every later promise of durability is refused, also by a store that is opened anew.
-#[test]
-fn a_poisoned_tree_makes_no_promises() {
-    let dir = TempDir::new("tree");
-    let poison = Arc::new(Poison::new());
-    let wanted = spec(dir.path(), Some(SIZE), Access::ReadWrite);
-    let store = TreeStore::open(&wanted, poison.clone()).expect("it opens");
-    store.write_at(&[1; 4096], 0, Durability::Durable).expect("well so far");
-    poison.remember("syncfs: I/O error");
-    let reader = Spec { write: Access::ReadOnly, ..wanted.clone() };
-    let reader = TreeStore::open(&reader, poison.clone()).expect("it opens");
-    assert_eq!(reader.flush().expect_err("refused").cause, Cause::Poisoned);
-    for store in [&store, &TreeStore::open(&wanted, poison.clone()).expect("it opens")] {
-        let errors = [
-            store.flush(),
-            store.write_at(&[2; 512], 0, Durability::Durable),
-            store.zero(0, 4096, PUNCH, Durability::Durable),
-            store.trim(0, 4096, Durability::Durable),
-        ];
-        for error in errors {
-            assert_eq!(error.expect_err("refused").cause, Cause::Poisoned);
-        }
-        assert_eq!(read(store, 0, 512), [1; 512], "and nothing of it was begun");
-        write(store, 0, &[1]);
-    }
-    poison.clear();
-    store.flush().expect("an operator has accepted the loss");
 }
 
 /// C-191, and that nothing takes time or memory in proportion to the size.
