@@ -152,16 +152,17 @@ fn load(upper: &dyn Store, base_size: u64, pages: &Pages) -> Result<(), StoreErr
 
 /// `first` is the page of the first bit, `count` the number of pages that there can be.
 fn mark_all(bytes: &[u8], first: u64, count: u64, pages: &Pages) {
+    // Most bytes say nothing, and all that is to be seen of them are the ends of runs.
+    let some = (0..).zip(bytes).filter(|(_, byte)| **byte != 0);
+    let bits =
+        some.flat_map(|(n, byte)| (0..8).filter(move |bit| byte >> bit & 1 == 1).map(move |bit| n * 8 + bit));
     let mut run = first..first;
-    for (page, bit) in (first..).zip(bytes.iter().flat_map(|byte| (0..8).map(move |bit| byte >> bit & 1))) {
-        if bit == 1 && page < count {
-            run.end = page + 1;
-            continue;
-        }
-        if !run.is_empty() {
+    for page in bits.map(|bit| first + bit).take_while(|page| *page < count) {
+        if page > run.end {
             pages.mark(run);
+            run = page..page;
         }
-        run = page + 1..page + 1;
+        run.end = page + 1;
     }
     pages.mark(run);
 }
