@@ -87,7 +87,7 @@ fn files_replaced_in_place_are_what_the_next_client_meets() {
     let other = tls::authority("another authority");
     replace(&server.dir().join("ca.pem"), &other.certificate_pem());
     let late = secure(server.connect(), &dialer(Some(&site.client), |_| ()));
-    assert!(late.map(|mut client| client.go("disk").is_ok()).unwrap_or(false) == false, "not any more");
+    assert!(!late.is_ok_and(|mut client| client.go("disk").is_ok()), "not any more");
     assert_eq!(shown(&server, &other.issue("bob", For::Client)), der(&next));
     open.write(0, &[1; 512]).expect("undisturbed");
 }
@@ -142,7 +142,8 @@ fn a_reload_follows_other_paths_and_keeps_what_works() {
 fn broken_material_at_start_fails_closed_and_nothing_hangs() {
     let whole =
         |dir: &Path, site: &Site| fs::write(dir.join("key.pem"), site.server.key_pem()).expect("written");
-    let breaks: [(&str, fn(&Path)); 6] = [
+    type Break = (&'static str, fn(&Path));
+    let breaks: [Break; 6] = [
         ("half a key", |path| fs::write(path, "-----BEGIN PRIVATE KEY-----\nMIG").expect("written")),
         ("no file", |path| fs::remove_file(path).expect("removed")),
         ("a directory", |path| {

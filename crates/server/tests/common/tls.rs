@@ -119,10 +119,12 @@ impl Pair {
     }
 }
 
-/// Written beside it and renamed over it, as one should.
+/// Written beside it (a second ago, so that nobody waits for more to come) and renamed over it, as one should.
 pub fn replace(path: &Path, bytes: &[u8]) {
     let fresh = path.with_extension("fresh");
     fs::write(&fresh, bytes).expect("written");
+    let before = std::time::SystemTime::now() - Duration::from_secs(1);
+    fs::File::open(&fresh).and_then(|file| file.set_modified(before)).expect("set");
     fs::rename(&fresh, path).expect("renamed");
 }
 
