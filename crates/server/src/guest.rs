@@ -175,18 +175,19 @@ impl Host for Guest {
 
     fn secure(&self, _: &Arc<Sitter>, deadline: Instant) -> Result<(), String> {
         let context = self.shared.tls.context(self.log()).ok_or("TLS was switched off meanwhile")?;
-        match self.socket.secure(&context, deadline) {
+        let (what, key, why) = match self.socket.secure(&context, deadline) {
             Ok(identity) => {
                 self.secured(identity);
-                Ok(())
+                return Ok(());
             }
-            Err(NotSecure::Certificate(why)) => {
-                let line = format!("E: client certificate verification failed: {}: {why}", self.peer);
-                self.log().quietly(Level::Error, "client certificate", &line);
-                Err(why)
-            }
-            Err(NotSecure::Other(why)) => Err(why),
-        }
+            Err(NotSecure::Other(why)) => return Err(why),
+            Err(NotSecure::Certificate(why)) => ("client certificate", "client certificate", why),
+            Err(NotSecure::UnknownKey(why)) => ("pre-shared key", "unknown key", why),
+            Err(NotSecure::WrongKey(why)) => ("pre-shared key", "wrong key", why),
+        };
+        let line = format!("E: {what} verification failed: {}: {why}", self.peer);
+        self.log().quietly(Level::Error, key, &line);
+        Err(why)
     }
 
     fn workers(&self) -> Arc<dyn Workers> {

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use crate::spec;
-use crate::stream::Stream;
+use crate::stream::{Link, Stream};
 use crate::transmission::{Answer, CLOSED, Pending, error_number};
 
 /// How long a client waits for the server before the test fails.
@@ -93,6 +93,16 @@ impl Client {
     /// Takes a connected socket.
     pub fn from_tcp(tcp: TcpStream) -> io::Result<Self> {
         Self::over(Stream::Tcp(tcp))
+    }
+
+    /// Goes on over another stream, made of the TCP socket under this client: STARTTLS.
+    ///
+    /// # Errors
+    /// Those of `make`, and `Unsupported` for a client that is not over TCP.
+    pub fn upgrade(mut self, make: impl FnOnce(TcpStream) -> io::Result<Box<dyn Link>>) -> io::Result<Self> {
+        let Stream::Tcp(tcp) = self.stream else { return Err(io::ErrorKind::Unsupported.into()) };
+        self.stream = Stream::Own(make(tcp)?);
+        Ok(self)
     }
 
     fn over(stream: Stream) -> io::Result<Self> {

@@ -29,5 +29,6 @@ pub use model::Model;
 pub use need::{is_root, raise_descriptors, skip_or_fail, tool, without_root};
 pub use process::ServerProcess;
 pub use setup::Setup;
+pub use stream::Link;
 pub use temp::TempDir;
 pub use transmission::{Answer, CLOSED, Chunk, TIMED_OUT, request_header};

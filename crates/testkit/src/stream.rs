@@ -1,15 +1,25 @@
-//! One name for the two kinds of socket, so that the client does not care which it has.
+//! One name for the kinds of stream, so that the client does not care which it has.
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
-/// A connected socket.
+/// A stream of the test's own, such as TLS: the kit knows no cryptography.
+pub trait Link: Read + Write + std::fmt::Debug + Send {
+    /// How long a read or a write may wait; `None` for ever.
+    fn set_timeout(&self, timeout: Option<Duration>) -> io::Result<()>;
+
+    /// Ends the connection below, in these directions.
+    fn shutdown(&self, how: Shutdown) -> io::Result<()>;
+}
+
+/// A connected socket, or what a test made of one.
 #[derive(Debug)]
 pub(crate) enum Stream {
     Tcp(TcpStream),
     Unix(UnixStream),
+    Own(Box<dyn Link>),
 }
 
 impl Stream {
@@ -17,6 +27,7 @@ impl Stream {
         match self {
             Self::Tcp(tcp) => tcp.set_read_timeout(timeout).and_then(|()| tcp.set_write_timeout(timeout)),
             Self::Unix(unix) => unix.set_read_timeout(timeout).and_then(|()| unix.set_write_timeout(timeout)),
+            Self::Own(link) => link.set_timeout(timeout),
         }
     }
 
@@ -24,6 +35,7 @@ impl Stream {
         match self {
             Self::Tcp(tcp) => tcp.try_clone().map(Self::Tcp),
             Self::Unix(unix) => unix.try_clone().map(Self::Unix),
+            Self::Own(_) => Err(io::ErrorKind::Unsupported.into()),
         }
     }
 
@@ -31,6 +43,7 @@ impl Stream {
         match self {
             Self::Tcp(tcp) => tcp.shutdown(how),
             Self::Unix(unix) => unix.shutdown(how),
+            Self::Own(link) => link.shutdown(how),
         }
     }
 }
@@ -40,6 +53,7 @@ impl Read for Stream {
         match self {
             Self::Tcp(tcp) => tcp.read(buf),
             Self::Unix(unix) => unix.read(buf),
+            Self::Own(link) => link.read(buf),
         }
     }
 }
@@ -49,10 +63,14 @@ impl Write for Stream {
         match self {
             Self::Tcp(tcp) => tcp.write(buf),
             Self::Unix(unix) => unix.write(buf),
+            Self::Own(link) => link.write(buf),
         }
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        Ok(())
+        match self {
+            Self::Tcp(_) | Self::Unix(_) => Ok(()),
+            Self::Own(link) => link.flush(),
+        }
     }
 }

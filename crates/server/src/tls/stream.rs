@@ -34,6 +34,10 @@ pub struct TlsStream {
 pub enum NotSecure {
     /// The client's certificate, or that it has none.
     Certificate(String),
+    /// There is no pre-shared key of the name that the client gave.
+    UnknownKey(String),
+    /// Its pre-shared key is not the one of that name.
+    WrongKey(String),
     /// Anything else.
     Other(String),
 }
@@ -266,12 +270,12 @@ fn refusal(ssl: &SslRef, error: &openssl::ssl::Error) -> NotSecure {
     if why.contains(NONE_SENT) {
         return NotSecure::Certificate("the client has none".into());
     }
-    match claim(ssl) {
-        Some(claim) if !claim.known => {
-            let name = String::from_utf8_lossy(&claim.name);
-            NotSecure::Other(format!("there is no pre-shared key of the name {name}"))
-        }
-        _ => NotSecure::Other(why),
+    let Some(claim) = claim(ssl) else { return NotSecure::Other(why) };
+    let name = String::from_utf8_lossy(&claim.name);
+    if claim.known {
+        NotSecure::WrongKey(format!("not with the key of {name}: {why}"))
+    } else {
+        NotSecure::UnknownKey(format!("there is no key of the name {name}"))
     }
 }
 
