@@ -6,7 +6,7 @@ use std::sync::{Arc, Barrier, mpsc};
 use std::thread;
 use std::time::Duration;
 use store::{
-    Access, Capabilities, Cause, Durability, Extent, OverlayStore, Poison, Spec, Store, Verb, ZeroHow,
+    Access, Capabilities, Cause, Durability, Extent, Layout, OverlayStore, Poison, Spec, Store, Verb, ZeroHow,
 };
 use testkit::{Fault, FaultStore, MemoryStore, TempDir, pattern};
 
@@ -143,8 +143,9 @@ fn a_fast_zero_that_is_refused_has_changed_nothing() {
 fn a_file_of_changes_is_sparse_and_holds_them() {
     let dir = TempDir::new("overlay");
     let size = 1 << 40;
-    let spec = Spec { path: dir.sparse("base", size), filesize: None, write: Access::ReadOnly };
-    let base = Arc::new(store::open(&spec, Arc::default()).expect("it opens"));
+    let spec =
+        Spec { path: dir.sparse("base", size), filesize: None, write: Access::ReadOnly, layout: Layout::One };
+    let base = store::open(&spec, Arc::default()).expect("it opens").store;
     let diff = store::scratch(dir.path(), "base", "unix", size, Arc::default()).expect("a diff file");
     let kept_size = OverlayStore::kept_size(size);
     let kept = || store::open_overlay(&dir.join("kept"), kept_size, Arc::default()).expect("its file");
