@@ -12,6 +12,7 @@
 use crate::overlay_pages::{LEAF, PAGE, Pages};
 use crate::{Cause, Durability, Store, StoreError, Verb, ZeroHow};
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 const MAGIC: [u8; 16] = *b"NBD overlay\0\r\n\x1a\n";
@@ -63,9 +64,11 @@ impl Bitmap {
         Ok(Self::default())
     }
 
-    /// Pages of this range are new in the table.
-    pub fn mark(&self, pages: std::ops::Range<u64>) {
+    /// Marks pages in the table. In one act, as seen by a sync: somebody may write to a page as soon as it is marked, and
+    /// ask for that to be durable, and its bit has to be known as unsaved by then.
+    pub fn mark(&self, pages: Range<u64>, table: &Pages) {
         let mut unsaved = self.unsaved();
+        table.mark(pages.clone());
         unsaved.marks += 1;
         let mark = unsaved.marks;
         unsaved.blocks.extend((pages.start / BLOCK..pages.end.div_ceil(BLOCK)).map(|block| (block, mark)));

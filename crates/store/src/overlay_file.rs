@@ -104,7 +104,8 @@ fn names(path: &Path, fd: &OwnedFd) -> bool {
 
 fn open_or_make(path: &Path) -> Result<OwnedFd, Errno> {
     match open_path(path, FLAGS, Mode::empty()) {
-        Err(Errno::NOENT) => {}
+        // Never among the devices: what is missing there is away.
+        Err(Errno::NOENT) if !path.starts_with("/dev") => {}
         opened => return opened,
     }
     // Exclusively: a link that leads nowhere stands for a disk that is away.

@@ -229,9 +229,9 @@ impl Layer {
             let written = self.upper.write_at(&bytes, self.up(at), Durability::Cached);
             written.map_err(|error| self.down(error))?;
         }
-        self.pages.mark(pages.clone());
-        if let Some(bitmap) = &self.bitmap {
-            bitmap.mark(pages);
+        match &self.bitmap {
+            Some(bitmap) => bitmap.mark(pages, &self.pages),
+            None => self.pages.mark(pages),
         }
         Ok(())
     }

@@ -272,16 +272,18 @@ fn bytes_of_the_base_never_land_over_what_somebody_has_written() {
 #[test]
 fn many_writers_of_shared_pages_keep_their_bytes() {
     const SHARE: u64 = PAGE / 4;
-    for round in 0..50 {
+    for round in 0..300 {
         let store = private(Arc::new(Dawdling(base())));
+        let together = Barrier::new(4);
         thread::scope(|scope| {
             for thread in 0..4 {
-                let store = &store;
+                let (store, together) = (&store, &together);
                 scope.spawn(move || {
+                    together.wait();
                     let mut random = pattern::mix(round << 8 | thread);
-                    for byte in 1..=60 {
+                    for byte in 1..=10 {
                         random = pattern::mix(random);
-                        let at = random % 10 * PAGE + thread * SHARE;
+                        let at = random / 5 % 3 * PAGE + thread * SHARE;
                         match random % 5 {
                             0 => store.zero(at, SHARE, PUNCH, Durability::Cached).expect("zeroed"),
                             _ => write(store, byte, at, SHARE),

@@ -208,6 +208,30 @@ fn a_page_that_comes_during_a_flush_is_saved_by_the_next() {
     assert_eq!(found, [2; 4096]);
 }
 
+/// Somebody writes to a page in the very moment in which another's first write of it shows, and is told that it is durable:
+/// then the page is, whatever the other has been told.
+#[test]
+fn a_durable_write_to_a_page_that_has_just_come_is_durable() {
+    const ROUNDS: u64 = 1500;
+    for round in 0..ROUNDS {
+        let base = || Arc::new(CrashStore::from_bytes(&[7; PAGE as usize]));
+        let disk = Arc::new(CrashStore::new(OverlayStore::kept_size(PAGE)));
+        let overlay = OverlayStore::kept(base(), disk.clone()).expect("new");
+        let mut found = [0; 2];
+        std::thread::scope(|scope| {
+            scope.spawn(|| overlay.write_at(&[1; PAGE as usize], 0, Durability::Cached).expect("written"));
+            while found[0] != 1 {
+                overlay.read_at(&mut found, 0).expect("read");
+            }
+            overlay.write_at(&[2], 1, Durability::Durable).expect("written");
+            disk.power(0);
+        });
+        let again = OverlayStore::kept(base(), Arc::new(disk.cut(round))).expect("it is an overlay");
+        again.read_at(&mut found, 0).expect("read");
+        assert_eq!(found, [1, 2], "round {round}");
+    }
+}
+
 /// A merge that the power cuts off at any point loses nothing: through the overlay everything is what it was, and the
 /// merge is done again.
 #[test]

@@ -3,8 +3,9 @@
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::Path;
 use std::sync::Arc;
-use store::{Cause, Durability, OverlayStore, Store, StoreError, Verb, ZeroHow, open_overlay};
+use store::{Access, Cause, Durability, OverlayStore, Spec, Store, StoreError, Verb, ZeroHow, open_overlay};
 use testkit::{Fault, FaultStore, MemoryStore, TempDir, pattern};
 
 const PAGE: u64 = 4096;
@@ -52,7 +53,7 @@ fn what_is_no_overlay_for_this_base_is_refused_by_name() {
     let other_size = SIZE - 1;
     let cases = [
         (changed(0, b'X'), SIZE, "not an overlay"),
-        (changed(19, 2), SIZE, "version 2"),
+        (changed(19, 2), SIZE, "version 2, and this server knows none after 1"),
         (changed(19, 0), SIZE, "damaged"),
         (changed(22, 0x20), SIZE, "pages of 8192 bytes"),
         (good.clone(), other_size, "made for a base of 42194 bytes, and this one has 42193"),
@@ -186,7 +187,9 @@ fn a_merge_that_failed_at_any_step_is_done_again() {
 
 #[test]
 fn a_base_that_cannot_be_written_is_not_merged_into() {
-    let base = Arc::new(MemoryStore::read_only(SIZE as usize));
+    let dir = TempDir::new("kept");
+    let spec = Spec { path: dir.sparse("base", SIZE), filesize: None, write: Access::ReadOnly };
+    let base = Arc::new(store::open(&spec, Arc::default()).expect("it opens"));
     let store = OverlayStore::kept(base, upper()).expect("new");
     assert_eq!(store.commit(), Ok(0), "there is nothing to do");
     write(&store, 1, 0, 1);
@@ -226,5 +229,8 @@ fn the_file_of_an_overlay_is_not_made_of_something_else() {
     assert!(why(open_overlay(dir.path(), size, Arc::default())).contains("the overlay"));
     assert!(why(open_overlay(&link, size, Arc::default())).contains("No such file"));
     assert!(!dir.join("nowhere").exists());
+    let device = Path::new("/dev/nbd-test-no-such-overlay");
+    assert!(why(open_overlay(device, size, Arc::default())).contains("No such file"));
+    assert!(!device.exists());
     assert_eq!(open_overlay(&empty, size, Arc::default()).expect("grown").geometry().size, size);
 }
