@@ -1,7 +1,12 @@
 //! Copy on write: a store of which only the changed pages are kept, beside one that is never written.
 
-use crate::overlay_bitmap::{data_at, file_size};
-use crate::overlay_layer::Layer;
+mod bitmap;
+pub(crate) mod file;
+pub(crate) mod layer;
+mod pages;
+
+use crate::overlay::bitmap::{data_at, file_size};
+use crate::overlay::layer::Layer;
 use crate::{Capabilities, Durability, Extent, Geometry, Store, StoreError, ZeroHow};
 use std::sync::Arc;
 

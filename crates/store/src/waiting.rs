@@ -1,6 +1,6 @@
 //! A store for a file that is not there yet.
 
-use crate::overlay_layer::Layer;
+use crate::overlay::layer::Layer;
 use crate::{Capabilities, Durability, Extent, Geometry, Store, StoreError, ZeroHow};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, TryLockError};
 

@@ -9,7 +9,7 @@
 //! leaves of a bitmap block, whole or torn, only bits that are true; a page whose bit was lost is the base's again,
 //! and nobody had been promised more.
 
-use crate::overlay_pages::{LEAF, PAGE, Pages};
+use crate::overlay::pages::{LEAF, PAGE, Pages};
 use crate::{Cause, Durability, Store, StoreError, Verb, ZeroHow};
 use std::collections::BTreeMap;
 use std::ops::Range;

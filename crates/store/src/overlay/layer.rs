@@ -8,8 +8,8 @@
 //! comes after us. Changes to pages that are all there, and reads, take no turn: marks are never taken back. A read
 //! that saw no mark began before the change was answered, and may still say what was below.
 
-use crate::overlay_bitmap::Bitmap;
-use crate::overlay_pages::{PAGE, Pages};
+use crate::overlay::bitmap::Bitmap;
+use crate::overlay::pages::{PAGE, Pages};
 use crate::{Cause, Durability, Extent, Store, StoreError, Verb, ZeroHow};
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
