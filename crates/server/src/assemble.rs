@@ -183,7 +183,7 @@ impl Assembly {
         let base = self.open_base()?;
         let size = OverlayStore::kept_size(base.store.geometry().size);
         let upper = Arc::new(store::open_overlay(path, size, poison.clone())?);
-        let store = Arc::new(OverlayStore::kept(base.store, upper)?);
+        let store = Arc::new(OverlayStore::kept_over(base.store, &base.identity.lasting(), upper)?);
         Ok(Assembled { store, identity: base.identity, waiting: None })
     }
 
@@ -199,7 +199,7 @@ impl Assembly {
         })?;
         let size = OverlayStore::kept_size(base.store.geometry().size);
         let upper = Arc::new(store::open_overlay(overlay, size, Arc::default())?);
-        OverlayStore::kept(base.store, upper)
+        OverlayStore::kept_over(base.store, &base.identity.lasting(), upper)
     }
 
     fn open_temporary(&self) -> Result<Assembled, StoreError> {

@@ -106,6 +106,20 @@ impl Identity {
         }
     }
 
+    /// What tells this disk from others for as long as it is one, also after the next boot: its serial number or world-wide
+    /// name, and which part of it. Empty where it has neither; a file has none.
+    #[must_use]
+    pub fn lasting(&self) -> String {
+        match self {
+            Self::Device(device) => device.lasting().unwrap_or_default(),
+            Self::Several(pieces) => {
+                let names: Vec<String> = pieces.iter().map(Self::lasting).collect();
+                if names.iter().any(String::is_empty) { String::new() } else { names.join(";") }
+            }
+            Self::File { .. } | Self::Directory { .. } | Self::Placeholder { .. } => String::new(),
+        }
+    }
+
     /// Where its bytes are: two exports with a place in common write to one disk. Empty: nowhere yet, or nothing with
     /// bytes.
     #[must_use]
@@ -157,6 +171,25 @@ impl DeviceIdentity {
             // One knows and the other does not: better a question too many than a write to another disk.
             (None, None, ..) => false,
         }
+    }
+
+    fn lasting(&self) -> Option<String> {
+        let own = self.serial.as_ref().map(|serial| format!("serial={}", Word(serial)));
+        let own = own.or_else(|| self.wwid.as_ref().map(|wwid| format!("wwid={}", Word(wwid))));
+        let name = match own {
+            Some(own) => own,
+            // What has no name itself is known by what it stands on.
+            None if self.lower.is_empty() => return None,
+            None => {
+                let mut lower: Vec<String> = self.lower.iter().map(Self::lasting).collect::<Option<_>>()?;
+                lower.sort();
+                lower.join("+")
+            }
+        };
+        Some(match self.partition {
+            Some(part) => format!("{name},partition={}", part.number),
+            None => name,
+        })
     }
 
     /// A device over exactly one other (a volume on a disk) is also known by that one's serial or wwid.
@@ -267,6 +300,24 @@ mod tests {
 
     fn disk(number: u32, wwid: &str) -> DeviceIdentity {
         DeviceIdentity { rdev: (8, number), wwid: Some(wwid.into()), ..DeviceIdentity::default() }
+    }
+
+    /// Numbers that change at a boot are no names; of a part the whole is named too.
+    #[test]
+    fn a_disk_has_a_lasting_name_where_it_has_a_serial_or_a_wide_name() {
+        let named = |device: DeviceIdentity| Identity::Device(device).lasting();
+        let serial = DeviceIdentity { serial: Some("S 1".into()), diskseq: Some(7), ..disk(0, "w") };
+        assert_eq!(named(serial.clone()), "serial=S_1");
+        let part = Partition { number: 2, start: 4096 };
+        assert_eq!(
+            named(DeviceIdentity { partition: Some(part), ..serial.clone() }),
+            "serial=S_1,partition=2"
+        );
+        let mapper = |lower| DeviceIdentity { rdev: (253, 0), lower, ..DeviceIdentity::default() };
+        assert_eq!(named(mapper(vec![disk(16, "b"), serial])), "serial=S_1+wwid=b");
+        assert_eq!(named(mapper(vec![disk(16, "b"), DeviceIdentity::default()])), "");
+        assert_eq!(named(DeviceIdentity { diskseq: Some(7), ..DeviceIdentity::default() }), "");
+        assert_eq!(Identity::File { dev: 1, ino: 2 }.lasting(), "");
     }
 
     /// A path to a disk that is lost, or comes back, is no other disk; a disk that is another one, or is missing, is.

@@ -5,7 +5,7 @@ pub(crate) mod file;
 pub(crate) mod layer;
 mod pages;
 
-use crate::overlay::bitmap::{data_at, file_size};
+use crate::overlay::bitmap::file_size;
 use crate::overlay::layer::Layer;
 use crate::{Capabilities, Durability, Extent, Geometry, Store, StoreError, ZeroHow};
 use std::sync::Arc;
@@ -41,7 +41,16 @@ impl OverlayStore {
     /// [`crate::Cause::Unsupported`], in words, where `upper` is too small, is not an overlay, is one of a newer version, or
     /// was made for a base of another size; and what reading or writing it says.
     pub fn kept(base: Arc<dyn Store>, upper: Arc<dyn Store>) -> Result<Self, StoreError> {
-        let layer = Layer::kept(base.clone(), upper, data_at(base.geometry().size))?;
+        Self::kept_over(base, "", upper)
+    }
+
+    /// The same over a base that has a name of its own ([`crate::Identity::lasting`]), which is remembered: over another
+    /// disk of the same size it is refused.
+    ///
+    /// # Errors
+    /// As above, and [`crate::Cause::Unsupported`] with both names.
+    pub fn kept_over(base: Arc<dyn Store>, name: &str, upper: Arc<dyn Store>) -> Result<Self, StoreError> {
+        let layer = Layer::kept(base.clone(), name, upper)?;
         Ok(Self { layer, base, kept: true })
     }
 

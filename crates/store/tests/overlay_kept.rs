@@ -5,7 +5,9 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 use std::sync::Arc;
-use store::{Access, Cause, Durability, OverlayStore, Spec, Store, StoreError, Verb, ZeroHow, open_overlay};
+use store::{
+    Access, Cause, Durability, Layout, OverlayStore, Spec, Store, StoreError, Verb, ZeroHow, open_overlay,
+};
 use testkit::{Fault, FaultStore, MemoryStore, TempDir, pattern};
 
 const PAGE: u64 = 4096;
@@ -188,8 +190,9 @@ fn a_merge_that_failed_at_any_step_is_done_again() {
 #[test]
 fn a_base_that_cannot_be_written_is_not_merged_into() {
     let dir = TempDir::new("kept");
-    let spec = Spec { path: dir.sparse("base", SIZE), filesize: None, write: Access::ReadOnly };
-    let base = Arc::new(store::open(&spec, Arc::default()).expect("it opens"));
+    let spec =
+        Spec { path: dir.sparse("base", SIZE), filesize: None, write: Access::ReadOnly, layout: Layout::One };
+    let base = store::open(&spec, Arc::default()).expect("it opens").store;
     let store = OverlayStore::kept(base, upper()).expect("new");
     assert_eq!(store.commit(), Ok(0), "there is nothing to do");
     write(&store, 1, 0, 1);
@@ -233,4 +236,22 @@ fn the_file_of_an_overlay_is_not_made_of_something_else() {
     assert!(why(open_overlay(device, size, Arc::default())).contains("No such file"));
     assert!(!device.exists());
     assert_eq!(open_overlay(&empty, size, Arc::default()).expect("grown").geometry().size, size);
+}
+
+/// P4: an overlay of one disk is not laid over another, whose size may well be the same; where either has no name, its
+/// size has to do.
+#[test]
+fn an_overlay_remembers_whose_pages_it_has() {
+    let (base, size) = (Arc::new(MemoryStore::new(SIZE as usize)), OverlayStore::kept_size(SIZE));
+    let upper = Arc::new(MemoryStore::new(size as usize));
+    let over = |name: &str| OverlayStore::kept_over(base.clone(), name, upper.clone()).map(drop);
+    over("serial=A").expect("new");
+    over("serial=A").expect("the same disk");
+    over("").expect("nobody can tell");
+    let why = over("serial=B").expect_err("another disk").cause.to_string();
+    assert!(why.contains("serial=A") && why.contains("serial=B"), "{why}");
+    let nameless = Arc::new(MemoryStore::new(size as usize));
+    for name in ["", "serial=B", "serial=A"] {
+        OverlayStore::kept_over(base.clone(), name, nameless.clone()).expect("it remembers none");
+    }
 }

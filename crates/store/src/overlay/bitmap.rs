@@ -2,7 +2,8 @@
 //!
 //! Its file begins with a page that says what it is, then comes a bitmap, then the pages of the base at the same
 //! distances as there. The numbers of the first page are big-endian: 16 bytes that no other file begins with, the
-//! version (4 bytes), the size of a page (4), the size of the base (8), and zeros. In the bitmap the lowest bit of the
+//! version (4 bytes), the size of a page (4), the size of the base (8), the length (2) and the bytes of the name of the disk
+//! that the base is, where it has one, and zeros. In the bitmap the lowest bit of the
 //! first byte is the first page.
 //!
 //! A bit is written only after the bytes of its page are on stable storage, and is never taken back. So a power cut
@@ -32,6 +33,18 @@ pub(crate) fn file_size(base_size: u64) -> u64 {
     data_at(base_size).saturating_add(base_size.div_ceil(PAGE).saturating_mul(PAGE))
 }
 
+/// The longest name of a disk that is remembered, in bytes.
+const NAME_MAX: usize = 1024;
+
+/// What an overlay lies over.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Base<'a> {
+    /// Bytes.
+    pub size: u64,
+    /// Which disk it is, for as long as it is one; empty where nobody can tell.
+    pub name: &'a str,
+}
+
 /// What of the bitmap is not on stable storage yet.
 #[derive(Debug, Default)]
 pub(crate) struct Bitmap {
@@ -48,7 +61,8 @@ struct Unsaved {
 
 impl Bitmap {
     /// Reads which pages are there, or makes a file that begins with zeros an overlay.
-    pub fn open(upper: &dyn Store, base_size: u64, pages: &Pages) -> Result<Self, StoreError> {
+    pub fn open(upper: &dyn Store, base: Base<'_>, pages: &Pages) -> Result<Self, StoreError> {
+        let base_size = base.size;
         let (there, needed) = (upper.geometry().size, file_size(base_size));
         if there < needed {
             return Err(refused(format!("the overlay has {there} bytes, and {needed} are needed")));
@@ -56,9 +70,9 @@ impl Bitmap {
         let mut header = [0; PAGE as usize];
         upper.read_at(&mut header, 0)?;
         if header.iter().all(|&byte| byte == 0) {
-            begin(upper, base_size)?;
+            begin(upper, base)?;
         } else {
-            check(&header, base_size)?;
+            check(&header, base)?;
             load(upper, base_size, pages)?;
         }
         Ok(Self::default())
@@ -102,19 +116,23 @@ impl Bitmap {
 }
 
 /// The bitmap is empty on stable storage before the first page says that there is one.
-fn begin(upper: &dyn Store, base_size: u64) -> Result<(), StoreError> {
+fn begin(upper: &dyn Store, base: Base<'_>) -> Result<(), StoreError> {
     let how = ZeroHow { may_punch: true, fast_only: false };
-    upper.zero(PAGE, data_at(base_size) - PAGE, how, Durability::Cached)?;
+    upper.zero(PAGE, data_at(base.size) - PAGE, how, Durability::Cached)?;
     upper.flush()?;
     let mut header = [0; PAGE as usize];
     header[..16].copy_from_slice(&MAGIC);
     header[16..24].copy_from_slice(&(VERSION << 32 | PAGE).to_be_bytes());
-    header[24..32].copy_from_slice(&base_size.to_be_bytes());
+    header[24..32].copy_from_slice(&base.size.to_be_bytes());
+    // One that does not fit is no name: then the size alone is remembered.
+    let name = Some(base.name.as_bytes()).filter(|name| name.len() <= NAME_MAX).unwrap_or_default();
+    header[32..34].copy_from_slice(&(name.len() as u16).to_be_bytes());
+    header[34..34 + name.len()].copy_from_slice(name);
     upper.write_at(&header, 0, Durability::Cached)?;
     upper.flush()
 }
 
-fn check(header: &[u8], base_size: u64) -> Result<(), StoreError> {
+fn check(header: &[u8], base: Base<'_>) -> Result<(), StoreError> {
     let number = |from: usize, to: usize| {
         header[from..to].iter().fold(0_u64, |number, byte| number << 8 | u64::from(*byte))
     };
@@ -127,10 +145,25 @@ fn check(header: &[u8], base_size: u64) -> Result<(), StoreError> {
         )))
     } else if (version, page) != (VERSION, PAGE) {
         Err(refused(format!("the overlay is damaged: version {version}, pages of {page} bytes")))
-    } else if size != base_size {
-        Err(refused(format!("the overlay was made for a base of {size} bytes, and this one has {base_size}")))
+    } else if size != base.size {
+        let there = base.size;
+        Err(refused(format!("the overlay was made for a base of {size} bytes, and this one has {there}")))
     } else {
-        Ok(())
+        let name = header.get(34..34 + number(32, 34) as usize).unwrap_or_default();
+        base.is(&String::from_utf8_lossy(name))
+    }
+}
+
+impl Base<'_> {
+    /// Pages of one disk over another would be no disk at all, and committed they would destroy it (P4).
+    fn is(self, name: &str) -> Result<(), StoreError> {
+        if name.is_empty() || self.name.is_empty() || name == self.name {
+            return Ok(());
+        }
+        Err(refused(format!(
+            "the overlay belongs to another disk: it was made over {name}, and {} is there",
+            self.name
+        )))
     }
 }
 

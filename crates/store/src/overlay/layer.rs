@@ -8,7 +8,7 @@
 //! comes after us. Changes to pages that are all there, and reads, take no turn: marks are never taken back. A read
 //! that saw no mark began before the change was answered, and may still say what was below.
 
-use crate::overlay::bitmap::Bitmap;
+use crate::overlay::bitmap::{Base, Bitmap, data_at};
 use crate::overlay::pages::{PAGE, Pages};
 use crate::{Cause, Durability, Extent, Store, StoreError, Verb, ZeroHow};
 use std::ops::Range;
@@ -50,10 +50,11 @@ impl Layer {
     }
 
     /// A layer whose pages stay.
-    pub fn kept(below: Arc<dyn Store>, upper: Arc<dyn Store>, data_at: u64) -> Result<Self, StoreError> {
+    pub fn kept(below: Arc<dyn Store>, name: &str, upper: Arc<dyn Store>) -> Result<Self, StoreError> {
         let size = below.geometry().size;
+        let data_at = data_at(size);
         let pages = Pages::default();
-        let bitmap = Some(Bitmap::open(&*upper, size, &pages)?);
+        let bitmap = Some(Bitmap::open(&*upper, Base { size, name }, &pages)?);
         Ok(Self { below: Some(below), upper, data_at, size, pages, bitmap, first_touch: Mutex::default() })
     }
 
