@@ -1,16 +1,20 @@
 //! `check`: what must be right before each commit.
 
 use crate::run::{Failed, Run, all, tool};
-use crate::{fuzz, tests};
+use crate::{fuzz, packages, tests};
 
 /// Format, lints, quick tests, documentation, licences, tidy.
 pub fn check(_: &[String]) -> Result<(), Failed> {
+    let features = packages::server_features();
     all([
         Run::cargo(["fmt", "--all", "--check"]).go("format"),
-        Run::cargo(["clippy", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"])
+        Run::cargo(["clippy", "--workspace", "--all-targets", "--quiet"])
+            .args(features)
+            .args(["--", "-D", "warnings"])
             .go("clippy"),
         tests::quick(&[]),
         Run::cargo(["doc", "--workspace", "--no-deps", "--quiet"])
+            .args(features)
             .env("RUSTDOCFLAGS", "-D warnings")
             .go("documentation"),
         licences(),

@@ -67,7 +67,9 @@ fn tables(_: &[String]) -> Result<(), Failed> {
 }
 
 fn demo(args: &[String]) -> Result<(), Failed> {
+    packages::for_building();
     Run::cargo(["build", "--quiet", "--release", "-p", "server", "--bins", "--example", "demo"])
+        .args(packages::server_features())
         .go("building")?;
     Run::new(run::target().join("release/examples/demo")).args(args).go("the demo")
 }

@@ -20,6 +20,8 @@ const NEEDED: &[(&str, &str, &str)] = &[
     ("c++", "g++", "fuzz targets"),
     // GLib itself comes with the original server.
     ("python3", "python3", "configurations beside GLib's own reader"),
+    ("gnutls-cli", "gnutls-bin", "GnuTLS as a client"),
+    ("openssl", "openssl", "OpenSSL as a client"),
 ];
 
 /// Has every program of the list there, or says aloud which tests will not run.
@@ -41,6 +43,31 @@ pub fn provide() {
     for (program, package, about) in missing() {
         println!("MISSING: {program} (package {package}); tests SKIPPED: {about}");
     }
+}
+
+/// Has OpenSSL's headers there, if they can be had; without them it is built from source.
+pub fn for_building() {
+    if !openssl_is_there() && can_install() {
+        let packages = ["pkg-config", "libssl-dev"];
+        println!("== installing {}", packages.join(" "));
+        install(&packages);
+    }
+}
+
+/// What cargo must be told besides where it builds the server.
+pub fn server_features() -> &'static [&'static str] {
+    if openssl_is_there() {
+        return &[];
+    }
+    println!("OpenSSL's headers are not there: it is built from source, which takes minutes the first time");
+    &["--features", "server/vendored"]
+}
+
+fn openssl_is_there() -> bool {
+    // Whoever says where it is need not have pkg-config.
+    let named = ["OPENSSL_DIR", "OPENSSL_LIB_DIR"].iter().any(|name| std::env::var_os(name).is_some());
+    let known = || Run::new("pkg-config").args(["--exists", "openssl"]).quiet().output();
+    named || known().is_ok_and(|output| output.status.success())
 }
 
 fn missing() -> impl Iterator<Item = &'static (&'static str, &'static str, &'static str)> {

@@ -1,5 +1,6 @@
 //! Servers of others and ours, started on the same disk, each stopped by its own pid.
 
+use crate::packages::server_features;
 use crate::run::{Failed, Run, root, target, tool};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
@@ -107,7 +108,9 @@ fn program(name: &str) -> Option<PathBuf> {
 
 /// Builds ours.
 pub fn build() -> Result<(), Failed> {
-    Run::cargo(["build", "--quiet", "--release", "-p", "server"]).go("the release binary")
+    Run::cargo(["build", "--quiet", "--release", "-p", "server"])
+        .args(server_features())
+        .go("the release binary")
 }
 
 /// A new directory below cargo's, for disks and configurations.

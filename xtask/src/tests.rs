@@ -5,17 +5,21 @@ use crate::{fuzz, interop, packages};
 
 /// Unit tests of all crates and the tests of session.
 pub fn quick(args: &[String]) -> Result<(), Failed> {
-    let unit = Run::cargo(["test", "--quiet", "--workspace", "--lib"]).args(args).go("unit tests");
+    let features = packages::server_features();
+    let unit =
+        Run::cargo(["test", "--quiet", "--workspace", "--lib"]).args(features).args(args).go("unit tests");
     let session = Run::cargo(["test", "--quiet", "-p", "session", "--test", "*"]).args(args);
     all([unit, session.go("session tests")])
 }
 
 /// Everything, and first what it needs from the machine. A part that fails does not keep the next from running.
 pub fn everything(_: &[String]) -> Result<(), Failed> {
+    packages::for_building();
     packages::provide();
+    let features = packages::server_features();
     all([
-        Run::cargo(["build", "--release", "-p", "server"]).go("the release binary"),
-        Run::cargo(["test", "--workspace", "--no-fail-fast"]).go("cargo test --workspace"),
+        Run::cargo(["build", "--release", "-p", "server"]).args(features).go("the release binary"),
+        Run::cargo(["test", "--workspace", "--no-fail-fast"]).args(features).go("cargo test --workspace"),
         loom(),
         crate::demo(&[]),
         interop::interop(&[]),

@@ -50,7 +50,7 @@ fn work(server: &ServerProcess, dialer: &SslConnector) -> io::Result<Vec<String>
     let read = client.read(7 * 4096, 4096).map_err(|error| io::Error::other(format!("read: {error}")))?;
     assert!(read == block, "the bytes that were written");
     client.disc()?;
-    client.expect_eof();
+    assert_eq!(client.recv_some(1)?, [], "TLS ends with a farewell, or it could have been cut");
     Ok(names)
 }
 
@@ -228,7 +228,7 @@ fn a_stranger_inside_tls_sees_nothing_of_an_export_that_is_not_for_him() {
 /// or cut anywhere.
 #[test]
 fn bytes_in_the_clear_behind_starttls_are_never_answered() {
-    let (server, _site) = secure_server("", "");
+    let (server, site) = secure_server("", "");
     let go = [testkit::client::counted("disk"), vec![0, 0]].concat();
     let injected = [
         tls::option(OPT_LIST, &[]),
@@ -268,6 +268,15 @@ fn bytes_in_the_clear_behind_starttls_are_never_answered() {
         }
     }
     wait_for(&server, "bytes in the clear behind NBD_OPT_STARTTLS");
+    // And the client whose STARTTLS it was gets no TLS, in which it would read an answer that it did not ask for.
+    let mut tcp = std::net::TcpStream::connect(("127.0.0.1", server.port())).expect("connected");
+    tcp.set_read_timeout(Some(PATIENCE)).expect("set");
+    tcp.read_exact(&mut [0; 18]).expect("a greeting");
+    let bytes = [&3_u32.to_be_bytes()[..], &tls::starttls(), &tls::option(OPT_LIST, &[])].concat();
+    tcp.write_all(&bytes).expect("sent");
+    let acknowledged = tcp.read_exact(&mut [0; 20]).is_ok();
+    let secure = acknowledged && tls::shake_hands(tcp, &dialer(Some(&site.client), |_| ())).is_ok();
+    assert!(!secure, "no TLS behind injected bytes");
 }
 
 /// C-215
@@ -378,7 +387,7 @@ fn go_away(server: &ServerProcess, dial: &SslConnector, phase: Phase, way: Way) 
         let _ = stream.shutdown();
         // Not a FIN behind it: the words alone must do.
         let mut rest = Vec::new();
-        let _ = stream.get_mut().read_to_end(&mut rest);
+        stream.get_mut().read_to_end(&mut rest).expect("the server ends the connection");
     }
     leave(stream.get_ref(), way);
 }
@@ -433,4 +442,56 @@ fn bytes_go_through_unchanged_in_every_size_and_under_pressure() {
     }
     client.disc().expect("left");
     client.expect_eof();
+}
+
+/// Keeps what is written, once it is told to.
+struct Holding {
+    tcp: std::net::TcpStream,
+    held: Option<Vec<u8>>,
+}
+
+impl Read for Holding {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        self.tcp.read(into)
+    }
+}
+
+impl Write for Holding {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match &mut self.held {
+            Some(held) => held.extend_from_slice(bytes),
+            None => self.tcp.write_all(bytes)?,
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Part of a record is no request. Who waited for the rest of it would not send the answers that wait meanwhile, and the
+/// client, who waits for them, would not send the rest.
+#[test]
+fn half_a_record_keeps_no_answer_back() {
+    let (server, site) = secure_server("", "");
+    let tcp = tls::at_the_door(server.port());
+    let holding = Holding { tcp, held: None };
+    let mut stream = tls::shake_hands(holding, &dialer(Some(&site.client), |_| ())).expect("a handshake");
+    stream.write_all(&tls::option(OPT_EXPORT_NAME, b"disk")).expect("sent");
+    stream.read_exact(&mut [0; 10]).expect("an answer");
+    let whole = u32::try_from(SIZE).expect("small");
+    for cut in [1, 5, 6, 30] {
+        stream.write_all(&testkit::request_header(0, CMD_READ, 1, 0, whole)).expect("sent");
+        stream.get_mut().held = Some(Vec::new());
+        stream.write_all(&testkit::request_header(0, CMD_READ, 2, 0, 512)).expect("held");
+        let record = stream.get_mut().held.take().expect("it was held");
+        stream.get_mut().tcp.write_all(&record[..cut]).expect("the first bytes");
+        let mut answer = vec![0; 16 + SIZE as usize];
+        stream.read_exact(&mut answer).expect("the answer, while the rest is not there");
+        assert_eq!(answer[..4], SIMPLE_REPLY_MAGIC.to_be_bytes());
+        stream.get_mut().tcp.write_all(&record[cut..]).expect("the rest");
+        stream.read_exact(&mut answer[..528]).expect("the answer to the rest");
+        assert_eq!(answer[15], 2, "its cookie");
+    }
 }

@@ -200,7 +200,7 @@ impl Transmission<'_> {
         if self.line.unflushed.swap(false, Ordering::SeqCst) {
             let sitter = &self.line.sitter;
             sitter.busy_since_ms.store(uptime_ms(), Ordering::Relaxed);
-            if let Err(error) = self.export.store.flush() {
+            if let Err(error) = self.export.store.leave() {
                 sitter.counters.errors.fetch_add(1, Ordering::Relaxed);
                 self.export.guard.store_failed(&error);
             }

@@ -1,6 +1,6 @@
 //! Regular files and block devices.
 
-use crate::errno::{Medium, cause, not_supported};
+use crate::errno::{Medium, cause, not_supported, retry};
 use crate::identity::{DeviceIdentity, Identity, same_disks};
 use crate::open::{Kind, Probe};
 use crate::scratch::Held;
@@ -38,6 +38,8 @@ pub struct FileStore {
     sysfs: Sysfs,
     /// Of a file that is ours alone: what is given back with it.
     pub(crate) held: Option<Held>,
+    /// Its bytes go when it is closed.
+    pub(crate) passing: bool,
 }
 
 impl FileStore {
@@ -59,6 +61,7 @@ impl FileStore {
             poison,
             sysfs: Sysfs::default(),
             held: None,
+            passing: false,
         }
     }
 
@@ -217,16 +220,6 @@ impl Drop for FileStore {
     }
 }
 
-/// Again, where a signal came in between.
-pub(crate) fn retry<T>(mut call: impl FnMut() -> Result<T, Errno>) -> Result<T, Errno> {
-    loop {
-        match call() {
-            Err(Errno::INTR) => {}
-            result => return result,
-        }
-    }
-}
-
 impl Store for FileStore {
     fn geometry(&self) -> Geometry {
         self.geometry
@@ -315,6 +308,10 @@ impl Store for FileStore {
 
     fn flush(&self) -> Result<(), StoreError> {
         self.sync(Verb::Flush, 0, 0)
+    }
+
+    fn leave(&self) -> Result<(), StoreError> {
+        if self.passing { Ok(()) } else { self.flush() }
     }
 
     fn cache(&self, offset: u64, len: u64) -> Result<(), StoreError> {

@@ -75,6 +75,15 @@ pub trait Store: Send + Sync {
     /// After one failed sync every later one fails too ([`Cause::Poisoned`]): the kernel reports a lost page once.
     fn flush(&self) -> Result<(), StoreError>;
 
+    /// What a user owes that wrote and goes without a flush: as [`Store::flush`], except where the bytes go with the user
+    /// and nobody can ask for them again.
+    ///
+    /// # Errors
+    /// As [`Store::flush`].
+    fn leave(&self) -> Result<(), StoreError> {
+        self.flush()
+    }
+
     /// Asks for the range to be brought near (page cache). A hint.
     fn cache(&self, offset: u64, len: u64) -> Result<(), StoreError>;
 

@@ -121,6 +121,10 @@ impl Store for OverlayStore {
         self.layer.sync()
     }
 
+    fn leave(&self) -> Result<(), StoreError> {
+        if self.kept { self.flush() } else { Ok(()) }
+    }
+
     fn cache(&self, offset: u64, len: u64) -> Result<(), StoreError> {
         self.layer.cache(offset..offset + len)
     }

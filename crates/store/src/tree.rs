@@ -9,8 +9,8 @@ mod page;
 mod root;
 mod verbs;
 
+use crate::errno::retry;
 use crate::errno::{Medium, cause};
-use crate::file::retry;
 use crate::identity::Identity;
 use crate::open::{failed, unsupported};
 use crate::sync::{Syncs, Unsynced};

@@ -117,6 +117,13 @@ impl Store for WaitingStore {
         }
     }
 
+    fn leave(&self) -> Result<(), StoreError> {
+        match &*self.state() {
+            State::Waiting(_) => Ok(()),
+            State::There(file) => file.leave(),
+        }
+    }
+
     fn cache(&self, offset: u64, len: u64) -> Result<(), StoreError> {
         match &*self.state() {
             State::Waiting(layer) => layer.cache(offset..offset + len),

@@ -386,3 +386,18 @@ impl Store for Dawdling {
         Ok(())
     }
 }
+
+/// P6: what goes with its session need not survive a power cut, and nobody waits for that; what stays does.
+#[test]
+fn only_what_stays_is_flushed_when_its_user_leaves() {
+    let flushes = |kept: bool| {
+        let upper = Arc::new(MemoryStore::new(OverlayStore::kept_size(SIZE) as usize));
+        let over = if kept { OverlayStore::kept } else { OverlayStore::private };
+        let store = over(Arc::new(MemoryStore::new(SIZE as usize)), upper.clone()).expect("large enough");
+        write(&store, 1, 0, 1);
+        let before = upper.flushes();
+        store.leave().expect("left");
+        upper.flushes() > before
+    };
+    assert_eq!((flushes(false), flushes(true)), (false, true));
+}

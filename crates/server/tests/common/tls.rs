@@ -8,8 +8,8 @@ use openssl::hash::MessageDigest;
 use openssl::nid::Nid;
 use openssl::pkey::{PKey, Private};
 use openssl::ssl::{
-    Ssl, SslConnector, SslConnectorBuilder, SslContextBuilder, SslMethod, SslStream, SslVerifyMode,
-    SslVersion,
+    HandshakeError, ShutdownState, Ssl, SslConnector, SslConnectorBuilder, SslContextBuilder, SslMethod,
+    SslStream, SslVerifyMode, SslVersion,
 };
 use openssl::x509::extension::{BasicConstraints, ExtendedKeyUsage, KeyUsage, SubjectAlternativeName};
 use openssl::x509::{X509, X509Builder, X509Name, X509NameBuilder};
@@ -200,7 +200,11 @@ struct Inside(SslStream<TcpStream>);
 
 impl Read for Inside {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        self.0.read(into)
+        let count = self.0.read(into)?;
+        if count == 0 && !into.is_empty() && !self.0.get_shutdown().contains(ShutdownState::RECEIVED) {
+            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "cut, without a farewell of TLS"));
+        }
+        Ok(count)
     }
 }
 
@@ -247,10 +251,15 @@ pub fn secure_and_look(
 }
 
 /// The handshake alone.
-pub fn shake_hands(tcp: TcpStream, dialer: &SslConnector) -> io::Result<SslStream<TcpStream>> {
+pub fn shake_hands<S: Read + Write>(tcp: S, dialer: &SslConnector) -> io::Result<SslStream<S>> {
     let configured = dialer.configure()?.verify_hostname(false);
     let ssl: Ssl = configured.into_ssl("localhost")?;
-    ssl.connect(tcp).map_err(|error| io::Error::other(error.to_string()))
+    ssl.connect(tcp).map_err(|error| match error {
+        HandshakeError::SetupFailure(stack) => stack.into(),
+        HandshakeError::Failure(middle) | HandshakeError::WouldBlock(middle) => {
+            io::Error::other(middle.into_error().to_string())
+        }
+    })
 }
 
 /// A connection to the server's port with STARTTLS acknowledged and nothing of TLS said yet.

@@ -1,7 +1,7 @@
 //! The directory of a tree, and the only way to what is below it. Nothing there leads out: links are not followed, and
 //! what is mounted inside is not entered, because a sync of the tree's file system would not reach it.
 
-use crate::file::retry;
+use crate::errno::retry;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{
     Access, AtFlags, FileType, Mode, OFlags, ResolveFlags, Stat, accessat, fstat, mkdirat, openat, openat2,

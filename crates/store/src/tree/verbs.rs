@@ -3,7 +3,7 @@
 use super::page::{PAGE, Part, name};
 use super::root::has;
 use super::{Stretch, TreeStore, ZEROS};
-use crate::file::retry;
+use crate::errno::retry;
 use crate::{Capabilities, Cause, Durability, Extent, Geometry, Store, StoreError, Verb, ZeroHow};
 use rustix::io::{Errno, IoSliceMut, ReadWriteFlags, preadv2};
 use std::sync::atomic::Ordering;
