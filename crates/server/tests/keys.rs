@@ -122,7 +122,6 @@ fn what_is_not_supported_yet_is_named_and_left_out() {
         "copyonwrite = true",
         "temporary = true",
         "waitfile = true",
-        "force_tls = true",
         "prerun = /bin/true",
         "postrun = /bin/true",
         "transactionlog = /tmp/log",
