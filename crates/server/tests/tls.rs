@@ -420,10 +420,10 @@ fn leave(tcp: &std::net::TcpStream, way: Way) {
     }
 }
 
-/// Bytes through TLS in every size, also when many answers wait for a client that does not read.
+/// Bytes through TLS in every size, also when many answers wait for a client that does not read. C-202: `splice = true` too.
 #[test]
 fn bytes_go_through_unchanged_in_every_size_and_under_pressure() {
-    let (server, site) = secure_server("", "");
+    let (server, site) = secure_server("", "splice = true");
     let open = || {
         let mut client = secure(server.connect(), &dialer(Some(&site.client), |_| ())).expect("secure");
         client.structured().expect("granted");
