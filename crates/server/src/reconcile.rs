@@ -12,6 +12,7 @@ use crate::prepare::Prepared;
 use crate::report::Report;
 use crate::sources::Files;
 use crate::state::Shared;
+use crate::tls;
 use config::{Config, Export, Loaded, Plan, Problem, Refused};
 use control::{Closing, Line, Outcome};
 use std::collections::BTreeSet;
@@ -101,12 +102,12 @@ impl Reconciler {
 
     fn carry_out(&mut self, loaded: Loaded, began: Instant) {
         let tls = self.follow_tls(&loaded);
-        self.report_generic(&loaded);
+        self.report_generic(&loaded, tls.as_ref());
         let tally = self.apply(&loaded, true);
         let kept = self.report_kept(&loaded) + tally.blocked;
         self.loaded = Some(loaded);
         let held_up = tally.hanging + tally.unsettled;
-        let whole = kept + held_up == 0 && tls.is_ok();
+        let whole = kept + held_up == 0 && tls.is_none();
         let outcome = if whole { Outcome::Complete } else { Outcome::Incomplete };
         let closing = Closing {
             outcome,
@@ -119,19 +120,22 @@ impl Reconciler {
             took: began.elapsed(),
         };
         let hanging = format!("{held_up} changed or removed exports have requests that hang");
-        let reason = (held_up > 0).then_some(hanging.as_str()).or(tls.err());
+        let kept_tls = tls.map(|_| "certificates and keys stay what they were");
+        let reason = (held_up > 0).then_some(hanging.as_str()).or(kept_tls);
         self.report.close(&closing, reason);
     }
 
     /// Certificates and keys that cannot be used leave those in force that were; who must have TLS must have it all the
     /// same.
-    fn follow_tls(&self, loaded: &Loaded) -> Result<(), &'static str> {
-        self.shared.tls.follow(&loaded.config.generic.tls).map_err(|problem| {
-            let line =
-                Line::new("setting not applied").with("key", problem.key).with("reason", problem.reason);
-            self.report.say(Level::Warning, line);
-            "certificates and keys stay what they were"
-        })
+    fn follow_tls(&self, loaded: &Loaded) -> Option<tls::Problem> {
+        match self.shared.tls.follow(&loaded.config.generic.tls) {
+            Ok(false) => None,
+            Ok(true) => {
+                self.shared.log.info("certificates and keys were read again");
+                None
+            }
+            Err(problem) => Some(problem),
+        }
     }
 
     fn refuse(&self, refused: &Refused, began: Instant) {
@@ -227,17 +231,26 @@ impl Reconciler {
         kept.len()
     }
 
-    /// Settings of `[generic]` that need a restart are named (P9); the others apply.
-    fn report_generic(&self, loaded: &Loaded) {
-        for change in config::generic_changes(&self.running.generic, &loaded.config.generic) {
-            let event = if change.live { "setting changed" } else { "setting not applied" };
-            let reason = (!change.live).then_some("it needs a restart");
+    /// Settings of `[generic]` that need a restart, or cannot be used, are named (P9); the others apply.
+    fn report_generic(&self, loaded: &Loaded, tls: Option<&tls::Problem>) {
+        let changes = config::generic_changes(&self.running.generic, &loaded.config.generic);
+        let mut unsaid = tls;
+        for change in changes {
+            let held = tls.filter(|_| tls::KEYS.contains(&change.key));
+            unsaid = unsaid.filter(|problem| problem.key != change.key);
+            let restart = (!change.live).then_some("it needs a restart");
+            let reason = held.map(|problem| problem.reason.as_str()).or(restart);
+            let event = if reason.is_none() { "setting changed" } else { "setting not applied" };
             let line = Line::new(event)
                 .with("key", change.key)
                 .with("old", change.old)
                 .with("new", change.new)
                 .maybe("reason", reason);
-            self.report.say(if change.live { Level::Notice } else { Level::Warning }, line);
+            self.report.say(if reason.is_none() { Level::Notice } else { Level::Warning }, line);
+        }
+        if let Some(tls::Problem { key, reason }) = unsaid {
+            let line = Line::new("setting not applied").with("key", key).with("reason", reason);
+            self.report.say(Level::Warning, line);
         }
     }
 }

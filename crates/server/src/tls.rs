@@ -81,6 +81,9 @@ fn is_on(wanted: &Tls) -> bool {
     wanted.keyfile.is_some() || wanted.pskfile.is_some()
 }
 
+/// Keys of the configuration that stand or fall together.
+pub const KEYS: [&str; 5] = ["certfile", "keyfile", "cacertfile", "pskfile", "tlsprio"];
+
 impl Default for Keeper {
     fn default() -> Self {
         let files = Files { base: PathBuf::from("/") };
@@ -107,16 +110,20 @@ impl Keeper {
         }
     }
 
-    /// Follows a reload.
+    /// Follows a reload. `Ok(true)`: other certificates and keys are in use from now on, or none.
     ///
     /// # Errors
     /// What cannot be used; what was used before stays in use.
-    pub fn follow(&self, wanted: &Tls) -> Result<(), Problem> {
+    pub fn follow(&self, wanted: &Tls) -> Result<bool, Problem> {
         self.required.store(wanted.force, Ordering::SeqCst);
         let mut state = self.lock();
         state.wanted = wanted.clone();
         state.refused = None;
-        if state.is_current() { Ok(()) } else { state.renew() }
+        let current = state.is_current();
+        if !current {
+            state.renew()?;
+        }
+        Ok(!current)
     }
 
     /// Only STARTTLS is answered in the clear.

@@ -279,6 +279,28 @@ fn bytes_in_the_clear_behind_starttls_are_never_answered() {
     assert!(!secure, "no TLS behind injected bytes");
 }
 
+/// The manual's own example, for the client that it names and for others.
+#[test]
+fn the_example_of_tls_in_the_manual_does_what_it_says() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let manual = std::fs::read_to_string(root.join("docs/man/nbd-server.5.md")).expect("the manual");
+    let example = manual.split("```ini (tls)\n").nth(1).and_then(|rest| rest.split("```").next());
+    let setup = server();
+    let site = Site::new(setup.dir());
+    disk(&setup);
+    let listen = "[generic]\nport = {port}\nlistenaddr = 127.0.0.1\nallowlist = true\n";
+    let text = example.expect("an example").replacen("[generic]\n", listen, 1);
+    let text = text.replace("/etc/nbd-server/tls", "{dir}").replace("/dev/vdb", "{dir}/disk.img");
+    let server = setup.main(&text).start();
+    assert_eq!(server.connect().list().expect_err("in the clear").0, REP_ERR_TLS_REQD);
+    for (name, seen) in [("replicator", &["database"][..]), ("alice", &[])] {
+        let pair = site.authority.issue(name, For::Client);
+        let mut client = secure(server.connect(), &dialer(Some(&pair), |_| ())).expect("secure");
+        assert_eq!(client.list().expect("listed"), seen, "{name}");
+        assert_eq!(client.go("database").is_ok(), !seen.is_empty(), "{name}");
+    }
+}
+
 /// C-215
 #[test]
 fn garbage_instead_of_a_hello_ends_that_connection_alone() {
@@ -398,10 +420,10 @@ fn leave(tcp: &std::net::TcpStream, way: Way) {
     }
 }
 
-/// Bytes through TLS in every size, also when many answers wait for a client that does not read.
+/// Bytes through TLS in every size, also when many answers wait for a client that does not read. C-202: `splice = true` too.
 #[test]
 fn bytes_go_through_unchanged_in_every_size_and_under_pressure() {
-    let (server, site) = secure_server("", "");
+    let (server, site) = secure_server("", "splice = true");
     let open = || {
         let mut client = secure(server.connect(), &dialer(Some(&site.client), |_| ())).expect("secure");
         client.structured().expect("granted");

@@ -17,8 +17,8 @@ use std::time::Instant;
 
 /// One call to the system brings at most this much: four records.
 const RECEIVE: usize = 66 << 10;
-/// Bytes that are encrypted before they are sent in one call: eight records.
-const BATCH: usize = 128 << 10;
+/// Bytes that are encrypted before they are sent in one call: a batch of replies with their headers.
+const BATCH: usize = 257 << 10;
 
 /// A connection inside TLS.
 pub struct TlsStream {
