@@ -1,9 +1,10 @@
-//! Who may connect: the `authfile` of an export. Fails closed.
+//! Who a client is: its word in paths, and whether the `authfile` of an export lists it. That fails closed.
 
+use config::Virtstyle;
 use std::fmt;
 use std::fs::OpenOptions;
 use std::io::Read as _;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
@@ -29,6 +30,43 @@ impl fmt::Display for Peer {
     }
 }
 
+impl Peer {
+    /// What stands for this client in a path: its address as text, without its port. On a Unix socket that is the word
+    /// `unix`, whatever the style.
+    #[must_use]
+    pub fn named(&self, style: Option<Virtstyle>) -> String {
+        let (Self::Ip(ip), Some(style)) = (self, style) else { return self.to_string() };
+        match style {
+            Virtstyle::Ipliteral => self.to_string(),
+            Virtstyle::Iphash => self.to_string().replace('.', "/"),
+            Virtstyle::Cidrhash(length) => format!("{}/{self}", network_of(ip.to_canonical(), length.into())),
+        }
+    }
+}
+
+/// The first `length` bits of an address; all that it has, where those are fewer.
+fn network_of(ip: IpAddr, length: u32) -> IpAddr {
+    match ip {
+        IpAddr::V4(ip) => {
+            let rest = u32::MAX.checked_shr(length).unwrap_or(0);
+            Ipv4Addr::from_bits(ip.to_bits() & !rest).into()
+        }
+        IpAddr::V6(ip) => {
+            let rest = u128::MAX.checked_shr(length).unwrap_or(0);
+            Ipv6Addr::from_bits(ip.to_bits() & !rest).into()
+        }
+    }
+}
+
+/// Why a client may connect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Allowed {
+    /// The list names it.
+    Listed,
+    /// There is no list: everybody may.
+    NoList,
+}
+
 /// Why a client may not connect.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Denied(String);
@@ -46,10 +84,10 @@ impl fmt::Display for Denied {
 ///
 /// # Errors
 /// The client is not in the list, or the list cannot be read for another reason than that it is not there.
-pub fn allowed(authfile: &Path, peer: &Peer) -> Result<(), Denied> {
-    let Some(text) = read(authfile)? else { return Ok(()) };
+pub fn allowed(authfile: &Path, peer: &Peer) -> Result<Allowed, Denied> {
+    let Some(text) = read(authfile)? else { return Ok(Allowed::NoList) };
     if String::from_utf8_lossy(&text).lines().any(|line| admits(line, peer)) {
-        return Ok(());
+        return Ok(Allowed::Listed);
     }
     Err(Denied(format!("{} does not list it", authfile.display())))
 }
@@ -118,7 +156,7 @@ mod tests {
         Peer::Ip(text.parse().expect("an address"))
     }
 
-    /// C-164 to C-168: prefixes are of bits, never of text; lines that make no sense admit nobody.
+    /// C-164, C-165, C-166, C-167, C-168: prefixes are of bits, never of text; lines that make no sense admit nobody.
     #[test]
     fn a_line_admits_whom_it_names() {
         let admitted = [
@@ -182,6 +220,74 @@ mod tests {
         }
     }
 
+    /// C-159, C-162, C-163: the client's word in paths.
+    #[test]
+    fn a_client_has_a_word_in_paths() {
+        use Virtstyle::{Cidrhash, Iphash, Ipliteral};
+        let cases = [
+            ("127.0.0.1", Ipliteral, "127.0.0.1"),
+            ("::ffff:127.0.0.1", Ipliteral, "127.0.0.1"),
+            ("fd00:77:0:0:0:0:0:1", Ipliteral, "fd00:77::1"),
+            ("::1", Ipliteral, "::1"),
+            ("127.0.0.1", Iphash, "127/0/0/1"),
+            ("::ffff:10.0.0.7", Iphash, "10/0/0/7"),
+            ("fd00:77::1", Iphash, "fd00:77::1"),
+            ("10.77.0.1", Cidrhash(0), "0.0.0.0/10.77.0.1"),
+            ("10.77.0.1", Cidrhash(8), "10.0.0.0/10.77.0.1"),
+            ("10.77.0.1", Cidrhash(16), "10.77.0.0/10.77.0.1"),
+            ("192.168.1.100", Cidrhash(16), "192.168.0.0/192.168.1.100"),
+            ("10.77.0.200", Cidrhash(26), "10.77.0.192/10.77.0.200"),
+            ("10.77.0.1", Cidrhash(32), "10.77.0.1/10.77.0.1"),
+            ("10.77.0.1", Cidrhash(255), "10.77.0.1/10.77.0.1"),
+            ("::ffff:10.77.0.1", Cidrhash(16), "10.77.0.0/10.77.0.1"),
+            ("fd00:77:1::1", Cidrhash(32), "fd00:77::/fd00:77:1::1"),
+            ("fd00:77:1::1", Cidrhash(0), "::/fd00:77:1::1"),
+            ("fd00:77:1::1", Cidrhash(128), "fd00:77:1::1/fd00:77:1::1"),
+            ("fd00:77:1::1", Cidrhash(200), "fd00:77:1::1/fd00:77:1::1"),
+        ];
+        for (address, style, word) in cases {
+            assert_eq!(peer(address).named(Some(style)), word, "{address} {style:?}");
+            assert_eq!(Peer::Unix.named(Some(style)), "unix");
+        }
+        assert_eq!(
+            (peer("10.0.0.1").named(None), Peer::Unix.named(None)),
+            ("10.0.0.1".into(), "unix".into())
+        );
+    }
+
+    /// C-163: every length, against text of single bits: those in front stay, those behind are zero.
+    #[test]
+    fn networks_agree_with_a_mask_that_looks_at_single_bits() {
+        let mut seed = 0x9876_5432_u64;
+        let mut next = || {
+            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            seed
+        };
+        let cut = |bits: String, length: usize| {
+            let kept = length.min(bits.len());
+            format!("{}{}", &bits[..kept], "0".repeat(bits.len() - kept))
+        };
+        for _ in 0..200 {
+            let (small, large) = ((next() >> 32) as u32, u128::from(next()) << 64 | u128::from(next()));
+            for length in 0..=255_u8 {
+                let small_word =
+                    peer(&Ipv4Addr::from_bits(small).to_string()).named(Some(Virtstyle::Cidrhash(length)));
+                let network: Ipv4Addr =
+                    small_word.split('/').next().expect("a network").parse().expect("IPv4");
+                assert_eq!(
+                    format!("{:032b}", network.to_bits()),
+                    cut(format!("{small:032b}"), length.into())
+                );
+                let network = network_of(Ipv6Addr::from_bits(large).into(), length.into());
+                let IpAddr::V6(network) = network else { panic!("{network} is no IPv6") };
+                assert_eq!(
+                    format!("{:0128b}", network.to_bits()),
+                    cut(format!("{large:0128b}"), length.into())
+                );
+            }
+        }
+    }
+
     /// C-170
     #[test]
     fn the_unix_socket_has_its_own_word() {
@@ -190,25 +296,20 @@ mod tests {
         assert!(!admits("unix", &peer("127.0.0.1")));
     }
 
-    /// C-164, C-169: only a file that is not there allows everybody.
+    /// C-164, C-169, C-171: only a file that is not there allows everybody.
     #[test]
     fn a_list_that_cannot_be_read_admits_nobody() {
         let folder = std::env::temp_dir().join(format!("nbd-authfile-test-{}", std::process::id()));
         std::fs::create_dir_all(&folder).expect("a folder");
         let client = peer("127.0.0.1");
-        assert_eq!(allowed(&folder.join("missing"), &client), Ok(()));
+        assert_eq!(allowed(&folder.join("missing"), &client), Ok(Allowed::NoList));
         assert!(allowed(&folder, &client).is_err(), "a directory");
         assert!(allowed(Path::new("/dev/zero"), &client).is_err(), "no regular file");
         let list = folder.join("list");
         std::fs::write(&list, "").expect("written");
         assert!(allowed(&list, &client).is_err(), "an empty list");
         std::fs::write(&list, "\n 127.0.0.0/24").expect("written");
-        assert_eq!(allowed(&list, &client), Ok(()));
+        assert_eq!(allowed(&list, &client), Ok(Allowed::Listed), "read anew at each call");
         std::fs::remove_dir_all(&folder).expect("cleaned up");
-    }
-}
-impl Peer {
-    pub fn named(&self, _s: Option<config::Virtstyle>) -> String {
-        self.to_string()
     }
 }

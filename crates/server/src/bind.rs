@@ -1,5 +1,7 @@
 //! The sockets to listen on.
 
+mod unix;
+
 use crate::access::Peer;
 use rustix::net::sockopt::{
     set_ipv6_v6only, set_socket_keepalive, set_socket_reuseaddr, set_tcp_keepcnt, set_tcp_keepidle,
@@ -13,15 +15,12 @@ use std::fs;
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
-use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
+use unix::UnixSocket;
 
 /// Connections that the kernel holds until they are accepted; it cuts this to its own maximum.
 const BACKLOG: i32 = 4096;
-/// What fits into a Unix socket's address.
-const UNIX_PATH_MAX: usize = 107;
 
 /// What the configuration asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,6 +31,10 @@ pub struct Wanted {
     pub port: String,
     /// Unix socket; TCP is then left out unless `duallisten`.
     pub unixsock: Option<PathBuf>,
+    /// Mode of its file; what the umask leaves where nothing is said.
+    pub unixsock_mode: Option<u32>,
+    /// Owner of its file: `USER`, `USER:GROUP` or `:GROUP`.
+    pub unixsock_owner: Option<String>,
     /// Both.
     pub duallisten: bool,
 }
@@ -47,15 +50,6 @@ pub struct Bound {
     pub warnings: Vec<String>,
 }
 
-/// A listening Unix socket and the file that stands for it.
-#[derive(Debug)]
-pub struct UnixSocket {
-    /// The socket.
-    pub listener: UnixListener,
-    path: PathBuf,
-    identity: (u64, u64),
-}
-
 /// Why there is nothing to listen on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BindError(String);
@@ -69,9 +63,10 @@ impl fmt::Display for BindError {
 /// Opens all that is wanted.
 ///
 /// # Errors
-/// A port that somebody else has; no address at all; a Unix socket that another server listens on.
+/// A port that somebody else has; no address at all; a Unix socket that another server listens on, or whose file cannot be
+/// given the mode or the owner that it is to have.
 pub fn bind(wanted: &Wanted) -> Result<Bound, BindError> {
-    let unix = wanted.unixsock.as_deref().map(bind_unix).transpose()?;
+    let unix = wanted.unixsock.as_deref().map(|path| unix::bind(path, wanted)).transpose()?;
     let mut bound = Bound { tcp: Vec::new(), unix, warnings: Vec::new() };
     if bound.unix.is_none() || wanted.duallisten {
         let opened = bind_tcp(wanted, &mut bound);
@@ -156,41 +151,6 @@ fn port_number(port: &str) -> Result<u16, BindError> {
     found.ok_or_else(unknown)
 }
 
-fn bind_unix(path: &Path) -> Result<UnixSocket, BindError> {
-    let failed = |why: &dyn fmt::Display| {
-        BindError(format!("failed to open the unix socket {}: {why}", path.display()))
-    };
-    if path.as_os_str().len() > UNIX_PATH_MAX {
-        return Err(failed(&"the path is longer than 107 bytes"));
-    }
-    if let Ok(there) = fs::symlink_metadata(path) {
-        if !there.file_type().is_socket() {
-            return Err(failed(&"something that is no socket is there"));
-        }
-        match UnixStream::connect(path) {
-            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
-                fs::remove_file(path).map_err(|error| failed(&error))?;
-            }
-            Err(error) => return Err(failed(&error)),
-            Ok(_) => return Err(failed(&"another server listens on it: Address already in use")),
-        }
-    }
-    let listener = UnixListener::bind(path).map_err(|error| failed(&system_words(&error)))?;
-    let metadata = fs::symlink_metadata(path).map_err(|error| failed(&error))?;
-    let path = fs::canonicalize(path).unwrap_or_else(|_| path.into());
-    Ok(UnixSocket { listener, path, identity: (metadata.dev(), metadata.ino()) })
-}
-
-impl UnixSocket {
-    /// Removes the file, if it is still ours.
-    pub fn remove(&self) {
-        let there = fs::symlink_metadata(&self.path);
-        if there.is_ok_and(|there| (there.dev(), there.ino()) == self.identity) {
-            let _ = fs::remove_file(&self.path);
-        }
-    }
-}
-
 /// For an accepted connection: replies leave at once, and an idle peer that has died is noticed within a minute.
 ///
 /// There is no TCP_USER_TIMEOUT: it also ends a client that is alive and takes no replies for so long, a paused machine
@@ -222,7 +182,14 @@ mod tests {
     use super::*;
 
     fn tcp(address: &str, port: u16) -> Wanted {
-        Wanted { addresses: vec![address.into()], port: port.to_string(), unixsock: None, duallisten: false }
+        Wanted {
+            addresses: vec![address.into()],
+            port: port.to_string(),
+            unixsock: None,
+            unixsock_mode: None,
+            unixsock_owner: None,
+            duallisten: false,
+        }
     }
 
     /// C-033: a port that somebody has is an error, on IPv4 alone too.
@@ -235,7 +202,7 @@ mod tests {
         assert!(error.contains("Address already in use"), "{error}");
     }
 
-    /// C-035
+    /// C-035, C-036
     #[test]
     fn services_have_names() {
         assert_eq!(port_number("nbd"), Ok(10809));
@@ -255,19 +222,31 @@ mod tests {
         assert!(bound.warnings[0].contains("no-such-host.invalid"), "{:?}", bound.warnings);
     }
 
-    /// C-081, C-082
+    /// C-083: nothing is left of a socket whose server cannot have its port.
     #[test]
-    fn a_dead_servers_socket_is_replaced_and_a_live_ones_is_not() {
-        let path = std::env::temp_dir().join(format!("nbd-bind-test-{}", std::process::id()));
-        let wanted = Wanted { unixsock: Some(path.clone()), ..tcp("127.0.0.1", 0) };
-        drop(UnixListener::bind(&path).expect("a socket whose server then dies"));
-        let bound = bind(&wanted).expect("it is replaced");
-        assert!(bound.tcp.is_empty(), "TCP only with duallisten");
-        assert!(bind(&wanted).expect_err("it is live").to_string().contains("already in use"));
-        bound.unix.expect("bound").remove();
+    fn with_both_wanted_a_port_that_is_taken_is_an_error_too() {
+        let holder = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let path = std::env::temp_dir().join(format!("nbd-bind-both-{}", std::process::id()));
+        let port = holder.local_addr().expect("bound").port();
+        let wanted = Wanted { unixsock: Some(path.clone()), duallisten: true, ..tcp("127.0.0.1", port) };
+        assert!(bind(&wanted).expect_err("taken").to_string().contains("Address already in use"));
         assert!(!path.exists());
-        fs::write(&path, "a file").expect("written");
-        assert!(bind(&wanted).is_err(), "what is no socket is not removed");
-        fs::remove_file(&path).expect("cleaned up");
+        drop(holder);
+        let bound = bind(&wanted).expect("both are free");
+        assert_eq!((bound.tcp.len(), bound.unix.is_some()), (1, true));
+        bound.unix.expect("bound").remove();
+    }
+
+    /// C-084
+    #[test]
+    fn accepted_connections_are_kept_alive_and_do_not_wait_for_more() {
+        let bound = bind(&tcp("127.0.0.1", 0)).expect("bound");
+        let address = bound.tcp[0].local_addr().expect("bound");
+        let _client = TcpStream::connect(address).expect("it listens");
+        let (stream, _) = bound.tcp[0].accept().expect("accepted");
+        tune(&stream);
+        use rustix::net::sockopt::{socket_keepalive, tcp_keepidle, tcp_nodelay};
+        assert_eq!((socket_keepalive(&stream), tcp_nodelay(&stream)), (Ok(true), Ok(true)));
+        assert_eq!(tcp_keepidle(&stream), Ok(Duration::from_secs(30)));
     }
 }

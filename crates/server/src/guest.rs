@@ -1,6 +1,6 @@
 //! The server as one client may see it.
 
-use crate::access::{self, Peer};
+use crate::access::{self, Allowed, Peer};
 use crate::assemble::Assembly;
 use crate::catalog::Entry;
 use crate::hooks::{self, Farewell, Hooks};
@@ -100,11 +100,19 @@ impl Guest {
 
     fn authorize(&self, entry: &Entry) -> Result<(), OptionRefusal> {
         let Some(authfile) = &entry.settings.authfile else { return Ok(()) };
-        access::allowed(authfile, &self.peer).map_err(|denied| {
-            self.log()
-                .info(format!("Client '{}' is not authorized to access {}: {denied}", self.peer, entry.name));
-            OptionRefusal::Policy(access_denied("this client is not in the list of those allowed"))
-        })
+        match access::allowed(authfile, &self.peer) {
+            Ok(Allowed::Listed) => Ok(()),
+            Ok(Allowed::NoList) => {
+                self.log().quietly(Level::Info, "authfile", "No authorization file, granting access.");
+                Ok(())
+            }
+            Err(denied) => {
+                let name = &entry.name;
+                self.log()
+                    .info(format!("Client '{}' is not authorized to access {name}: {denied}", self.peer));
+                Err(OptionRefusal::Policy(access_denied("this client is not in the list of those allowed")))
+            }
+        }
     }
 
     /// `prerun`, and the promise of `postrun`.

@@ -149,12 +149,16 @@ impl<'a> Start<'a> {
             addresses,
             port: self.port(loaded),
             unixsock: generic.unixsock.clone(),
+            unixsock_mode: generic.unixsock_mode,
+            unixsock_owner: generic.unixsock_owner.clone(),
             duallisten: generic.duallisten,
         }
     }
 
     /// Binds, writes the pid file, drops privileges, loads the exports, serves until SIGTERM.
     fn serve(&self, loaded: Loaded, background: bool, early: &AtomicBool) -> Result<(), Exit> {
+        // Before the first thread, which is the log's.
+        privileges::forbid_gains(loaded.config.generic.user.as_deref()).map_err(Exit::Identity)?;
         let log = if background { Log::syslog() } else { Log::stderr() };
         let descriptors = privileges::raise_fd_limit();
         // Before the first thread: signals that arrive from here on are kept for the loop below.
@@ -253,6 +257,7 @@ impl<'a> Start<'a> {
 
     /// inetd mode: one session on standard input, no listening socket (C-087, C-088).
     fn serve_standard_input(&self, loaded: Loaded) -> Result<(), Exit> {
+        privileges::forbid_gains(loaded.config.generic.user.as_deref()).map_err(Exit::Identity)?;
         let log = Log::syslog();
         let tls = self.load_tls(&loaded)?;
         let shared =
@@ -265,7 +270,8 @@ impl<'a> Start<'a> {
             privileges::resolve(generic.user.as_deref(), generic.group.as_deref()).map_err(Exit::Identity)?;
         privileges::drop_to(&ids).map_err(Exit::Identity)?;
         reconciler.start(loaded);
-        let socket = rustix::io::dup(rustix::stdio::stdin())
+        // Not for the hooks: they have another standard input, and nothing else.
+        let socket = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3)
             .map_err(|error| Exit::Inetd(format!("standard input: {error}")))?;
         let peer = bind::peer_of(&socket).unwrap_or(Peer::Unix);
         let channel = Arc::new(crate::socket::Socket::new(socket));

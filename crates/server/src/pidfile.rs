@@ -39,6 +39,7 @@ impl PidFile {
 mod tests {
     use super::*;
 
+    /// C-034, C-068
     #[test]
     fn it_holds_the_pid_and_goes_away_unless_it_is_another_servers() {
         let path = std::env::temp_dir().join(format!("nbd-pidfile-test-{}", std::process::id()));

@@ -1,7 +1,8 @@
 //! Who the server is: descriptors while it is root, and then the configured user and group.
 
-use nix::unistd::{Gid, Group, Uid, User, setgid, setgroups, setuid};
+use nix::unistd::{Gid, Group, Uid, User, geteuid, setgid, setgroups, setuid};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::thread::set_no_new_privs;
 
 /// Whom to become.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +31,24 @@ pub fn resolve(user: Option<&str>, group: Option<&str>) -> Result<Ids, String> {
     Ok(Ids { user, group })
 }
 
+/// Where another user is to become the server, nothing that it starts gains rights from a program's file any more (setuid,
+/// capabilities): neither it, should it be broken into, nor its hooks.
+///
+/// Each thread has a flag of its own for this, which its programs and its later threads inherit. So before the first one.
+///
+/// # Errors
+/// As the system says.
+pub fn forbid_gains(user: Option<&str>) -> Result<(), String> {
+    // Who cannot be looked up is told by `resolve`.
+    let becomes_root = |name| matches!(User::from_name(name), Ok(Some(user)) if user.uid.is_root());
+    match user {
+        Some(name) if !becomes_root(name) => {
+            set_no_new_privs(true).map_err(|error| format!("Could not set no_new_privs: {error}"))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Becomes them, for good. Before the first thread starts.
 ///
 /// # Errors
@@ -39,9 +58,13 @@ pub fn drop_to(ids: &Ids) -> Result<(), String> {
         setgid(group).map_err(|error| format!("Could not set GID: {}", error.desc()))?;
     }
     let Some(user) = ids.user else { return Ok(()) };
-    // Root stays root, and then keeps the groups that let it open disks.
-    if !user.is_root() {
-        setgroups(&[]).map_err(|error| format!("Could not set groups: {}", error.desc()))?;
+    // Root stays root, and then keeps the groups that let it open disks. Who is not root cannot let go of groups; that is
+    // no reason not to serve as who one is.
+    if !user.is_root()
+        && let Err(error) = setgroups(&[])
+        && geteuid().is_root()
+    {
+        return Err(format!("Could not set groups: {}", error.desc()));
     }
     setuid(user).map_err(|error| format!("Could not set UID: {}", error.desc()))?;
     if !user.is_root() && setuid(Uid::from_raw(0)).is_ok() {

@@ -3,22 +3,23 @@
 
 mod common;
 
-use common::place::{Place, Running, is_alive, program, run, status_of, text, wait_until};
+use common::place::{Place, Running, is_alive, program, run, text, wait_until};
 use common::server;
 use rustix::process::{Signal, kill_process};
 use std::fs;
 use std::io::Read;
-use std::os::fd::{AsRawFd, OwnedFd};
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 use testkit::setup::free_port;
-use testkit::spec::{FLAG_READ_ONLY, REP_ERR_POLICY};
-use testkit::{Client, TempDir, is_root, skip_or_fail};
+use testkit::spec::REP_ERR_POLICY;
+use testkit::{Client, TempDir};
 
 /// P7: when the launching command returns, the port accepts and the pid file names who serves it.
+///
+/// C-004, C-070, C-072, C-085
 #[test]
 fn the_launching_command_returns_when_the_server_serves() {
     let place = Place::new("");
@@ -45,6 +46,8 @@ fn the_launching_command_returns_when_the_server_serves() {
 }
 
 /// A relative `-C` works for reloads too, whatever the server's working directory is.
+///
+/// C-229
 #[test]
 fn a_relative_configuration_file_is_found_again() {
     let place = Place::new("");
@@ -61,6 +64,8 @@ fn a_relative_configuration_file_is_found_again() {
 }
 
 /// The launching command tells the truth: a taken port, a wrong user, a broken file are a status and a sentence.
+///
+/// C-032, C-033, C-034, C-076
 #[test]
 fn a_server_that_cannot_serve_says_why_and_leaves_nothing() {
     let place = Place::new("");
@@ -103,6 +108,8 @@ fn a_sighup_in_the_middle_of_a_start_harms_nobody() {
 }
 
 /// Bad configurations: file, line, key and what to do, all problems at once, status 1.
+///
+/// C-003, C-039
 #[test]
 fn a_broken_configuration_is_told_with_file_and_line() {
     let cases = [
@@ -128,6 +135,7 @@ fn a_broken_configuration_is_told_with_file_and_line() {
     assert!(text(&output.stderr).contains("/nonexistent/config"), "{output:?}");
 }
 
+/// C-001, C-002, C-018
 #[test]
 fn version_usage_and_section_are_those_of_the_original() {
     assert_eq!(text(&run(&["-V"]).stdout), "This is nbd-server version 3.24\n");
@@ -142,6 +150,8 @@ fn version_usage_and_section_are_those_of_the_original() {
 }
 
 /// One file from the command line, under the empty name.
+///
+/// C-009, C-021
 #[test]
 fn a_disk_can_be_served_without_a_configuration() {
     let dir = TempDir::new("launch");
@@ -170,6 +180,7 @@ fn a_disk_can_be_served_without_a_configuration() {
     assert_eq!(client.read(0, 1), Ok(vec![8]));
 }
 
+/// C-028, C-029, C-030
 #[test]
 fn in_the_foreground_only_n_writes_a_pid_file() {
     for (flag, writes) in [("-n", true), ("-d", false)] {
@@ -187,80 +198,6 @@ fn in_the_foreground_only_n_writes_a_pid_file() {
         kill_process(server.pid(), Signal::TERM).expect("it runs");
         assert!(server.wait().success());
     }
-}
-
-/// `user` and `group` are taken on after the sockets are open and the pid file is written; nothing of root is left.
-#[test]
-fn privileges_are_dropped_for_good() {
-    if !is_root() {
-        return skip_or_fail("privileges_are_dropped", "root");
-    }
-    let place = Place::new("user = nobody\ngroup = nogroup");
-    fs::set_permissions(place.dir.join("disk.img"), PermissionsExt::from_mode(0o644)).expect("readable");
-    assert!(place.launch().status.success());
-    let pid = place.pid().expect("written by root");
-    let status = status_of(pid);
-    let field = |name: &str| {
-        let line = status.lines().find_map(|line| line.strip_prefix(name)).expect("a field");
-        line.split_whitespace().map(str::to_owned).collect::<Vec<_>>()
-    };
-    assert_eq!((field("Uid:"), field("Gid:")), (vec!["65534".to_owned(); 4], vec!["65534".to_owned(); 4]));
-    assert!(field("Groups:").iter().all(|group| group == "65534"), "{:?}", field("Groups:"));
-    assert_eq!(field("CapEff:"), ["0000000000000000"]);
-    // What the user may only read is served read-only, what it may not read is refused: never by root's rights.
-    assert!(place.client().go("disk").expect("served").has(FLAG_READ_ONLY));
-    fs::set_permissions(place.dir.join("disk.img"), PermissionsExt::from_mode(0o600)).expect("closed");
-    let (kind, why) = place.client().go("disk").expect_err("refused");
-    assert!(kind == REP_ERR_POLICY && why.contains("Could not open exported file"), "{why}");
-    kill_process(pid, Signal::TERM).expect("it runs");
-    wait_until("it ends, and the pid file holds no pid", || !is_alive(pid) && place.pid().is_none());
-}
-
-/// A dead socket is replaced, a live one is not taken away, ours is removed at the end.
-#[test]
-fn a_unix_socket_is_taken_over_only_from_the_dead() {
-    let dir = TempDir::new("launch");
-    let path = dir.join("socket");
-    drop(UnixListener::bind(&path).expect("bound"));
-    let config_text = |more: &str| {
-        format!(
-            "[generic]\nunixsock = {}\n{more}[d]\nexportname = /etc/passwd\nreadonly = true\n",
-            path.display()
-        )
-    };
-    let mut server = server().main(&config_text("allowlist = true\n")).start();
-    assert_eq!(Client::connect_unix(&path).expect("it accepts").list(), Ok(vec!["d".to_owned()]));
-    assert!(std::net::TcpStream::connect(("127.0.0.1", server.port())).is_err(), "no TCP without duallisten");
-    let config = dir.join("second");
-    fs::write(&config, config_text("")).expect("written");
-    let second = run(&["-d", "-C", config.to_str().expect("UTF-8")]);
-    assert_eq!(second.status.code(), Some(1));
-    assert!(text(&second.stderr).contains("socket"), "{second:?}");
-    assert!(Client::connect_unix(&path).is_ok(), "the first one goes on");
-    server.terminate();
-    assert!(!path.exists());
-}
-
-/// inetd (C-087): the client is on standard input, and nobody listens.
-#[test]
-fn with_port_zero_standard_input_is_the_client() {
-    let place = Place::new("");
-    let config = fs::read_to_string(place.path("config")).expect("read");
-    fs::write(place.path("config"), config.replace(&format!("port = {}", place.port), "port = 0"))
-        .expect("written");
-    let (ours, theirs) = UnixStream::pair().expect("a pair");
-    let mut server = program()
-        .args(["-C", &place.path("config")])
-        .stdin(Stdio::from(OwnedFd::from(theirs)))
-        .spawn()
-        .map(Running)
-        .expect("it runs");
-    let mut client = Client::from_unix(ours).expect("a client");
-    client.greet().expect("a greeting");
-    client.go("disk").expect("served");
-    assert_eq!(client.read(0, 2), Ok(vec![5, 5]));
-    client.disc().expect("left");
-    assert!(server.wait().success());
 }
 
 /// Under systemd each line carries its level; anywhere else it does not.
@@ -288,6 +225,8 @@ fn lines_have_a_level_in_front_when_the_journal_reads_them() {
 }
 
 /// `authfile` fails closed, and `maxconnections` counts those who are there now.
+///
+/// C-164, C-169, C-171, C-172, C-173, C-174, C-175
 #[test]
 fn who_may_connect_and_how_many_is_decided_at_the_door() {
     let setup = server();
@@ -301,6 +240,7 @@ fn who_may_connect_and_how_many_is_decided_at_the_door() {
         .export("friends", &disk, &auth(&friends))
         .export("strangers", &disk, &auth(&strangers))
         .export("broken", &disk, &auth(friends.parent().expect("a directory")))
+        .export("open", &disk, &auth(&disk.with_extension("missing")))
         .export("two", &disk, "maxconnections = 2")
         .start();
     assert!(server.connect().go("friends").is_ok());
@@ -311,6 +251,14 @@ fn who_may_connect_and_how_many_is_decided_at_the_door() {
             "{name}: {why}"
         );
     }
+    let said = |words: &str| server.wait_for(|line| line.contains(words), Duration::from_secs(10)).is_some();
+    assert!(said("Client '127.0.0.1' is not authorized to access"));
+    assert!(server.connect().go("open").is_ok() && said("No authorization file, granting access."));
+    // Read anew for each client.
+    fs::write(&strangers, "127.0.0.1\n").expect("a list");
+    assert!(server.connect().go("strangers").is_ok());
+    let many: Vec<Client> = (0..20).map(|_| server.open("friends")).collect();
+    assert_eq!(many.len(), 20, "any number where nothing is said");
     let (first, _second) = (server.open("two"), server.open("two"));
     let (_, why) = server.connect().go("two").expect_err("refused");
     assert!(why.contains("too many clients"), "{why}");

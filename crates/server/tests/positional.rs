@@ -85,6 +85,25 @@ fn the_address_in_front_of_the_port_is_where_it_listens() {
     assert!(!disk.accepts_at("127.0.0.1"));
 }
 
+/// C-078: `listenaddr` is a list apart at commas, blanks and tabs; without one every address is listened at.
+#[test]
+fn listenaddr_is_a_list_of_where_it_listens() {
+    let serve = |disk: &Disk, line: &str| {
+        let text = format!("[generic]\nport = {}\n{line}[a]\nexportname = /etc/passwd\n", disk.port);
+        fs::write(disk.dir.join("config"), text).expect("written");
+        disk.serve("-C DIR/config")
+    };
+    for line in ["127.0.0.1, 127.0.0.3", "127.0.0.1 127.0.0.3", "127.0.0.1\t127.0.0.3"] {
+        let disk = Disk::new();
+        let _running = serve(&disk, &format!("listenaddr = {line}\n"));
+        assert!(disk.accepts_at("127.0.0.1") && disk.accepts_at("127.0.0.3"), "{line}");
+        assert!(!disk.accepts_at("127.0.0.2"), "{line}");
+    }
+    let disk = Disk::new();
+    let _running = serve(&disk, "");
+    assert!(disk.accepts_at("127.0.0.2") && (!has_ipv6() || disk.accepts_at("::1")));
+}
+
 /// C-007, C-008: a port alone makes no export, and the configuration's own port wins over it.
 #[test]
 fn a_port_alone_is_a_default_for_the_configuration() {

@@ -92,10 +92,6 @@ pub fn is_alive(pid: Pid) -> bool {
     Path::new(&format!("/proc/{}", pid.as_raw_nonzero())).exists()
 }
 
-pub fn status_of(pid: Pid) -> String {
-    fs::read_to_string(format!("/proc/{}/status", pid.as_raw_nonzero())).expect("it runs")
-}
-
 #[track_caller]
 pub fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
     let until = Instant::now() + Duration::from_secs(10);
