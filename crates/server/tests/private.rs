@@ -85,7 +85,7 @@ fn the_file_with_the_changes_goes_however_the_session_ends() {
         let mut client = server.open("cow");
         client.write(0, &[1; BLOCK]).expect("written");
         let name = format!("disk.img-127.0.0.1-{}.diff", server.pid());
-        assert_eq!(names(&cowdir, ""), [name.clone()]);
+        assert_eq!(names(&cowdir, ""), [name.as_str()]);
         assert_eq!(fs::metadata(cowdir.join(name)).expect("there").mode() & 0o777, 0o600);
         client
     };
