@@ -165,16 +165,63 @@ impl Case {
     }
 
     /// A fact that differs, from these words of the original to these of ours; `*` stands for anything.
-    pub fn differs(mut self, id: &'static str, fact: &'static str, theirs: &'static str, ours: &'static str) -> Self {
+    pub fn differs(mut self, id: &'static str, fact: &str, theirs: &str, ours: &str) -> Self {
         self.rules.push(Rule::is(id, fact, theirs, ours));
         self
+    }
+
+    /// The same, where it may also be that a run does not show it.
+    pub fn may_differ(mut self, id: &'static str, fact: &str, theirs: &str, ours: &str) -> Self {
+        self.rules.push(Rule::is(id, fact, theirs, ours).perhaps());
+        self
+    }
+
+    /// An export that neither lets in: the original's INFO says nothing of that, and its log says who comes before it
+    /// looks.
+    pub fn kept_out(self, name: &str) -> Self {
+        self.differs("D-50", &format!("{name}: info"), "granted", "POLICY *")
+            .may_differ("D-50", &format!("{name}: info flags"), "*", "-")
+            .may_differ("D-50", "*nbdinfo*", "*", "*")
+            .may_differ("D-106", "log: connect from *", "<30> *", "-")
+    }
+
+    /// An export that only the original lets in.
+    pub fn refused(self, id: &'static str, name: &str) -> Self {
+        self.differs(id, &format!("{name}: go"), "granted", "POLICY *")
+            .differs(id, &format!("{name}: old way"), "*", "closed")
+            .may_differ("D-50", &format!("{name}: info*"), "*", "-")
+            .may_differ(id, &format!("{name}: *"), "*", "-")
+            .may_differ(id, "log: Size of exported file/device is *", "<30> *", "-")
+            .may_differ(id, "log: export * refused to *", "-", "<27> *")
+            .may_differ(id, "log: Client '*' is not authorized to access", "-", "<30> *")
+            .may_differ(id, "*qemu-img*", "*", "*")
+            .kept_out(name)
+    }
+
+    /// A start that only the original makes; what it says then.
+    pub fn not_started(self, id: &'static str, says: &str) -> Self {
+        self.start_differs(id, ("0", "true", ""), ("1", "false", says))
+    }
+
+    /// A start that only ours makes; what the original says then.
+    pub fn only_ours_starts(self, id: &'static str, says: &str) -> Self {
+        self.start_differs(id, ("1", "false", says), ("0", "true", ""))
+    }
+
+    fn start_differs(self, id: &'static str, theirs: (&str, &str, &str), ours: (&str, &str, &str)) -> Self {
+        self.differs(id, "start: status", theirs.0, ours.0)
+            .differs(id, "start: serves", theirs.1, ours.1)
+            .differs(id, "start: stderr", theirs.2, ours.2)
     }
 
     /// The main file.
     pub fn config(&self) -> String {
         self.main.clone().unwrap_or_else(|| {
             let generic = &self.generic;
-            format!("[generic]\nport = {{port}}\nlistenaddr = 127.0.0.1\nallowlist = true\n{generic}{}", self.exports)
+            format!(
+                "[generic]\nport = {{port}}\nlistenaddr = 127.0.0.1\nallowlist = true\n{generic}{}",
+                self.exports
+            )
         })
     }
 

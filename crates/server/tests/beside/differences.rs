@@ -2,7 +2,7 @@
 
 use crate::case::Case;
 use crate::facts::Facts;
-use crate::rules::{self, Rule};
+use crate::rules;
 use std::collections::BTreeSet;
 
 /// The document's rows.
@@ -39,17 +39,15 @@ pub struct Verdict {
 pub fn compare(case: &Case, theirs: &Facts, ours: &Facts) -> Verdict {
     let mut verdict = Verdict::default();
     let mut used = BTreeSet::new();
-    let general = rules::everywhere();
-    for name in theirs.names().union(&ours.names()) {
+    let (flags, general) = (rules::flags(), rules::everywhere());
+    // Where only one of them serves there is nothing to compare but the start.
+    let alike = theirs.value("start: serves") == ours.value("start: serves");
+    let names = theirs.names().union(&ours.names()).cloned().collect::<BTreeSet<_>>();
+    for name in names.iter().filter(|name| alike || name.starts_with("start: ")) {
         let (mut one, mut other) = (theirs.value(name).to_owned(), ours.value(name).to_owned());
-        for (number, rule) in case.rules.iter().enumerate() {
+        for rule in flags.iter().chain(&case.rules).chain(&general) {
             if one != other && rule.explain(name, &mut one, &mut other) {
-                used.insert(number);
-                verdict.seen.insert(rule.id.to_owned());
-            }
-        }
-        for rule in &general {
-            if one != other && rule.explain(name, &mut one, &mut other) {
+                used.insert(std::ptr::from_ref(rule));
                 verdict.seen.insert(rule.id.to_owned());
             }
         }
@@ -57,9 +55,8 @@ pub fn compare(case: &Case, theirs: &Facts, ours: &Facts) -> Verdict {
             verdict.unexplained.push(format!("{name}: original {one:?}, ours {other:?}"));
         }
     }
-    let unused = |(number, rule): (usize, &Rule)| {
-        (!used.contains(&number)).then(|| format!("{}: {} was said to differ, and does not", rule.id, rule.fact))
-    };
-    verdict.unexplained.extend(case.rules.iter().enumerate().filter_map(unused));
+    let unused = case.rules.iter().filter(|rule| rule.must && !used.contains(&std::ptr::from_ref(*rule)));
+    let unused = unused.map(|rule| format!("{}: {} was said to differ, and does not", rule.id, rule.fact));
+    verdict.unexplained.extend(unused);
     verdict
 }

@@ -39,9 +39,9 @@ pub fn digest(bytes: &[u8]) -> String {
     if !bytes.is_empty() && bytes.iter().all(|byte| *byte == 0) {
         return format!("{} zeros", bytes.len());
     }
-    let sum = bytes.iter().fold(0xcbf2_9ce4_8422_2325_u64, |sum, byte| {
-        (sum ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
-    });
+    let sum = bytes
+        .iter()
+        .fold(0xcbf2_9ce4_8422_2325_u64, |sum, byte| (sum ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3));
     format!("{} bytes {sum:016x}", bytes.len())
 }
 

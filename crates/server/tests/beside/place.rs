@@ -50,8 +50,15 @@ impl Place {
         let (dir, room) = (TempDir::new("beside"), TempDir::new("room"));
         let syslog = Syslog::new(room.join("log"));
         let program = program.to_path_buf();
-        let place =
-            Self { dir, port: free_port(), syslog, program, room, serves: case.serves, patience: case.patience };
+        let place = Self {
+            dir,
+            port: free_port(),
+            syslog,
+            program,
+            room,
+            serves: case.serves,
+            patience: case.patience,
+        };
         case.files.iter().for_each(|make| make(place.dir.path()));
         fs::write(place.dir.join("config"), place.fill(&case.config())).expect("a configuration");
         place
@@ -59,7 +66,8 @@ impl Place {
 
     /// Replaces `{dir}` and `{port}`.
     pub fn fill(&self, text: &str) -> String {
-        text.replace("{dir}", &self.dir.path().display().to_string()).replace("{port}", &self.port.to_string())
+        text.replace("{dir}", &self.dir.path().display().to_string())
+            .replace("{port}", &self.port.to_string())
     }
 
     /// Runs the program as an init script does.
@@ -98,10 +106,14 @@ impl Place {
             Serves::Unix => UnixStream::connect(self.dir.join("socket")).is_ok(),
             _ => TcpStream::connect(("127.0.0.1", self.port)).is_ok(),
         };
-        there && self.connect().and_then(|mut client| {
-            client.send_option(spec::OPT_ABORT, &[])?;
-            Ok(client.is_closed())
-        }).unwrap_or(false)
+        there
+            && self
+                .connect()
+                .and_then(|mut client| {
+                    client.send_option(spec::OPT_ABORT, &[])?;
+                    Ok(client.is_closed())
+                })
+                .unwrap_or(false)
     }
 
     /// A client past the greeting.

@@ -34,14 +34,18 @@ fn list(visit: &mut Visit<'_>) {
 }
 
 fn info(visit: &mut Visit<'_>, name: &str) {
-    let Some(mut client) = connect(visit) else { return visit.facts.put(format!("{name}: info"), "no greeting") };
+    let Some(mut client) = connect(visit) else {
+        return visit.facts.put(format!("{name}: info"), "no greeting");
+    };
     let answer = client.info(name);
     tell(visit, &format!("{name}: info"), answer);
     leave(client);
 }
 
 fn go(visit: &mut Visit<'_>, name: &str) {
-    let Some(mut client) = connect(visit) else { return visit.facts.put(format!("{name}: go"), "no greeting") };
+    let Some(mut client) = connect(visit) else {
+        return visit.facts.put(format!("{name}: go"), "no greeting");
+    };
     let answer = client.go(name);
     let size = answer.as_ref().ok().map(|info| info.size);
     tell(visit, &format!("{name}: go"), answer);
@@ -64,7 +68,8 @@ fn old_way(visit: &mut Visit<'_>, name: &str) {
     let fact = format!("{name}: old way");
     let told = connect(visit).map(|mut client| {
         let answer = client.export_name(name);
-        let words = answer.map_or_else(|_| "closed".into(), |info| format!("{} {}", info.size, flags(info.flags)));
+        let words =
+            answer.map_or_else(|_| "closed".into(), |info| format!("{} {}", info.size, flags(info.flags)));
         let _ = client.disc();
         until_closed(client);
         words

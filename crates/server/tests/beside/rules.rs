@@ -1,17 +1,21 @@
 //! How a fact may differ, with the id of the line in `docs/differences.md` that says so.
 
+use crate::words;
+
 /// One known difference.
 pub struct Rule {
     /// `D-01` and so on.
     pub id: &'static str,
     /// Which facts; `*` stands for anything.
-    pub fact: &'static str,
+    pub fact: String,
+    /// Whether the configuration that has it must show it.
+    pub must: bool,
     how: How,
 }
 
 enum How {
     /// The original's words and ours, whole.
-    Is(&'static str, &'static str),
+    Is(String, String),
     /// Words that only ours has, in a list of words.
     More(&'static [&'static str]),
     /// Both are taken down to what they have in common.
@@ -19,24 +23,30 @@ enum How {
 }
 
 impl Rule {
-    pub const fn is(id: &'static str, fact: &'static str, theirs: &'static str, ours: &'static str) -> Self {
-        Self { id, fact, how: How::Is(theirs, ours) }
+    /// These words of the original are those words of ours.
+    pub fn is(id: &'static str, fact: &str, theirs: &str, ours: &str) -> Self {
+        Self { id, fact: fact.into(), must: true, how: How::Is(theirs.into(), ours.into()) }
     }
 
-    const fn more(id: &'static str, fact: &'static str, words: &'static [&'static str]) -> Self {
-        Self { id, fact, how: How::More(words) }
+    /// The same, where a run may not show it.
+    pub fn perhaps(self) -> Self {
+        Self { must: false, ..self }
     }
 
-    const fn both(id: &'static str, fact: &'static str, reduce: fn(&str) -> String) -> Self {
-        Self { id, fact, how: How::Both(reduce) }
+    fn more(id: &'static str, fact: &str, words: &'static [&'static str]) -> Self {
+        Self { id, fact: fact.into(), must: true, how: How::More(words) }
+    }
+
+    fn both(id: &'static str, fact: &str, reduce: fn(&str) -> String) -> Self {
+        Self { id, fact: fact.into(), must: true, how: How::Both(reduce) }
     }
 
     /// Takes this difference out of two values; whether there was one.
     pub fn explain(&self, fact: &str, theirs: &mut String, ours: &mut String) -> bool {
-        if !matches(self.fact, fact) {
+        if !matches(&self.fact, fact) {
             return false;
         }
-        match self.how {
+        match &self.how {
             How::Is(one, other) => {
                 let known = matches(one, theirs) && matches(other, ours);
                 if known {
@@ -75,52 +85,46 @@ pub fn matches(pattern: &str, text: &str) -> bool {
     text.ends_with(last)
 }
 
-/// A line or a name without the numbers that differ from run to run: process ids, sockets, counters of a session.
-pub fn without_numbers(text: &str) -> String {
-    let text = text.split(" peer=").next().unwrap_or_default();
-    let mut out = String::new();
-    let mut digits = String::new();
-    for c in text.chars().chain(['\0']) {
-        if c.is_ascii_digit() {
-            digits.push(c);
-            continue;
-        }
-        // `-123.diff`, and what a number of five digits and more means is not known to a test.
-        let number = out.ends_with('-') && c == '.';
-        out += if number && !digits.is_empty() { "{pid}" } else { &digits };
-        digits.clear();
-        out.push(c);
-    }
-    out.trim_end_matches('\0').to_owned()
-}
+/// Facts that hold transmission flags.
+const FLAGS: [&str; 3] = ["* flags", "*: old way", "reload: go *"];
 
-/// The differences that any configuration may show.
-pub fn everywhere() -> Vec<Rule> {
-    let mut rules = vec![
-        Rule::more("D-45", "*: go flags", &["FLUSH", "FUA", "TRIM"]),
-        Rule::more("D-45", "*: info flags", &["FLUSH", "FUA", "TRIM"]),
-        Rule::more("D-45", "*: old way", &["FLUSH", "FUA", "TRIM"]),
-        Rule::more("D-71", "*: go flags", &["CACHE"]),
-        Rule::more("D-71", "*: info flags", &["CACHE"]),
-        Rule::more("D-71", "*: old way", &["CACHE"]),
-        Rule::more("D-72", "*: go flags", &["FAST_ZERO"]),
-        Rule::more("D-72", "*: info flags", &["FAST_ZERO"]),
-        Rule::more("D-72", "*: old way", &["FAST_ZERO"]),
-        Rule::is("D-71", "*: 34 cache", "error 22", "done"),
-        Rule::is("D-72", "*: 26 zero fast", "error 22", "done"),
-        Rule::is("D-50", "*: info size", "0", "*"),
-    ];
-    for (id, key, theirs, ours) in NBDINFO {
-        rules.push(Rule::is(id, key, theirs, ours));
-    }
-    for (id, line) in ONLY_THEIRS {
-        rules.push(Rule::is(id, line, "<*> nbd_server", "-"));
-    }
-    for (id, line) in ONLY_OURS {
-        rules.push(Rule::is(id, line, "-", "<*> nbd_server"));
+/// Flags that ours has more of, wherever flags are told.
+pub fn flags() -> Vec<Rule> {
+    let mut rules = Vec::new();
+    for fact in FLAGS {
+        rules.push(Rule::more("D-45", fact, &["FLUSH", "FUA", "TRIM"]));
+        rules.push(Rule::more("D-71", fact, &["CACHE"]));
+        rules.push(Rule::more("D-72", fact, &["FAST_ZERO"]));
     }
     rules
 }
+
+/// The other differences that any configuration may show.
+pub fn everywhere() -> Vec<Rule> {
+    let mut rules = Vec::new();
+    rules
+        .extend(PLAIN.iter().chain(NBDINFO).map(|(id, fact, theirs, ours)| Rule::is(id, fact, theirs, ours)));
+    rules.extend(ONLY_THEIRS.iter().map(|(id, line)| Rule::is(id, line, "<*> nbd_server", "-")));
+    rules.extend(ONLY_OURS.iter().map(|(id, line)| Rule::is(id, line, "-", "<*> nbd_server*")));
+    rules.push(Rule::both("D-84", "*", words::without_a_reason));
+    rules.push(Rule::both("D-106", "log: *", words::without_more));
+    rules.push(Rule::both("D-14", "start: stderr", words::without_a_place));
+    rules
+}
+
+/// What a raw client and a terminal are told.
+const PLAIN: &[(&str, &str, &str, &str)] = &[
+    ("D-71", "*: 34 cache", "error 22", "done"),
+    ("D-72", "*: 26 zero fast", "error 22", "done"),
+    ("D-50", "*: info size", "0", "*"),
+    ("D-107", "log: Connection dropped", "<27> *", "<28> *"),
+    (
+        "D-15",
+        "start: stderr",
+        "No configured exports; quitting.",
+        "Could not parse config file: *\nNo configured exports; quitting.*",
+    ),
+];
 
 /// What nbdinfo tells of every export.
 const NBDINFO: &[(&str, &str, &str, &str)] = &[
@@ -147,6 +151,7 @@ const ONLY_THEIRS: &[(&str, &str)] = &[
     ("D-100", "log: Child exited with *"),
     ("D-100", "log: Spawned a child process"),
     ("D-101", "log: Starting to serve"),
+    ("D-102", "log: Can't open authorization file * (No such file or directory)."),
     ("D-102", "log: No authorization file, granting access."),
     ("D-102", "log: virtstyle *"),
     ("D-102", "log: virtualization is off"),
@@ -154,8 +159,15 @@ const ONLY_THEIRS: &[(&str, &str)] = &[
     ("D-103", "log: E: received unknown command *"),
     ("D-104", "log: Exiting."),
     ("D-104", "log: Modern initial negotiation failed"),
+    ("D-104", "log: Negotiation failed*"),
     ("D-104", "log: Session terminated by client"),
 ];
 
 /// Lines of the log that only ours has.
-const ONLY_OURS: &[(&str, &str)] = &[("D-105", "log: disconnected")];
+const ONLY_OURS: &[(&str, &str)] = &[
+    ("D-104", "log: Negotiation with * failed*"),
+    ("D-104", "log: *: NBD_OPT_* for export * refused: *"),
+    ("D-105", "log: disconnected"),
+    ("D-108", "log: MIGRATEKIT: *"),
+    ("D-109", "log: exports * and * both write to the disk at *"),
+];

@@ -11,7 +11,8 @@ type Ask = (&'static str, u16, u16, u64, u32, Vec<u8>);
 fn requests(size: u64) -> Vec<Ask> {
     let piece = size.min(4096) as u32;
     let little = size.min(100) as u32;
-    let bytes = |len: u32, seed: u8| (0..len).map(|at| (at as u8).wrapping_mul(31) ^ seed).collect::<Vec<u8>>();
+    let bytes =
+        |len: u32, seed: u8| (0..len).map(|at| (at as u8).wrapping_mul(31) ^ seed).collect::<Vec<u8>>();
     let ask = |what, command, offset, len| (what, 0, command, offset, len, Vec::new());
     let put = |what, flags, offset, data: Vec<u8>| (what, flags, CMD_WRITE, offset, data.len() as u32, data);
     let mut asks = vec![

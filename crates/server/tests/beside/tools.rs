@@ -35,7 +35,10 @@ fn uri(visit: &Visit<'_>, name: &str) -> String {
 
 /// Standard output, or the status and the words of standard error.
 pub fn run(program: &str, args: &[&str]) -> String {
-    let output = Command::new(tool(program).unwrap_or_else(|| program.into()))
+    // qemu-img asks again for ever where an export is smaller than a sector.
+    let output = Command::new("timeout")
+        .arg("4")
+        .arg(tool(program).unwrap_or_else(|| program.into()))
         .args(args)
         .output()
         .unwrap_or_else(|error| panic!("{program}: {error}"));

@@ -3,22 +3,26 @@
 use crate::case::{Case, Serves};
 use crate::facts::{Facts, digest};
 use crate::place::Place;
-use crate::{probe, tools};
+use crate::{probe, tools, words};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+
+/// The program under test.
+pub const OURS: &str = env!("CARGO_BIN_EXE_nbd-server");
 
 /// A server that serves, and what is known of it so far.
 pub struct Visit<'a> {
     pub case: &'a Case,
     pub place: &'a Place,
     pub facts: Facts,
+    ours: bool,
 }
 
 /// Starts the program, looks at it, and ends it.
 pub fn visit(program: &Path, case: &Case) -> Facts {
     let place = Place::new(program, case);
-    let mut visit = Visit { case, place: &place, facts: Facts::default() };
+    let mut visit = Visit { case, place: &place, facts: Facts::default(), ours: program == Path::new(OURS) };
     visit.start();
     let facts = visit.facts;
     let pairs = [
@@ -64,8 +68,23 @@ impl Visit<'_> {
     /// Keeps the lines of the log between two marks, each once.
     pub fn log_between(&mut self, from: usize, to: usize) {
         for line in self.place.syslog.between(from, to) {
-            let text = crate::rules::without_numbers(&line.text);
-            self.facts.put(format!("log: {text}"), format!("{} {}", line.priority, line.ident));
+            let (text, more) = words::kind(&words::without_numbers(&line.text));
+            let more = if more { words::MORE } else { "" };
+            self.facts.put(format!("log: {text}"), format!("{} {}{more}", line.priority, line.ident));
+        }
+    }
+
+    /// Waits until a reload is over: ours says so, the original's loop has turned once more when it greets the next client.
+    pub fn settle(&mut self, mark: usize) {
+        if self.ours {
+            let closes =
+                |line: &str| line.contains("MIGRATEKIT: reload ") && !line.contains("reload requested");
+            let patience = std::time::Duration::from_secs(20);
+            let closed = self.place.syslog.log.wait_from(mark, closes, patience).is_some();
+            assert!(closed, "the reload was not closed");
+        }
+        if let Ok(client) = self.place.connect() {
+            crate::probe::leave(client);
         }
     }
 
@@ -74,24 +93,34 @@ impl Visit<'_> {
         let mut todo = vec![self.place.dir.path().to_path_buf()];
         while let Some(dir) = todo.pop() {
             for entry in fs::read_dir(&dir).into_iter().flatten().flatten() {
-                let path = entry.path();
+                let (path, metadata) = (entry.path(), entry.metadata().expect("it is there"));
                 let name = path.strip_prefix(self.place.dir.path()).expect("below").display().to_string();
-                let Ok(metadata) = fs::symlink_metadata(&path) else { continue };
                 if metadata.is_dir() {
                     todo.push(path);
                 } else if !["config", "pid"].contains(&name.as_str()) {
-                    let mode = metadata.permissions().mode() & 0o7777;
-                    let content = if metadata.is_file() { content(&path, metadata.len()) } else { "special".into() };
-                    self.facts.put(format!("file: {}", crate::rules::without_numbers(&name)), format!("{mode:o} {content}"));
+                    let said =
+                        format!("{:o} {}", metadata.permissions().mode() & 0o7777, content(&path, &metadata));
+                    self.facts.put(format!("file: {}", words::without_numbers(&name)), said);
                 }
             }
         }
     }
 }
 
-fn content(path: &Path, len: u64) -> String {
-    // Sparse monsters are told by their size alone.
-    if len > 64 << 20 { format!("{len} bytes") } else { digest(&fs::read(path).unwrap_or_default()) }
+/// Short texts as they are, so that a directory's name in them does not count; sparse monsters by their size alone.
+fn content(path: &Path, metadata: &fs::Metadata) -> String {
+    if !metadata.is_file() {
+        return "special".into();
+    }
+    if metadata.len() > 64 << 20 {
+        return format!("{} bytes", metadata.len());
+    }
+    let bytes = fs::read(path).unwrap_or_default();
+    match String::from_utf8(bytes) {
+        Ok(text) if text.len() < 4096 && !text.contains('\0') => text,
+        Ok(text) => digest(text.as_bytes()),
+        Err(other) => digest(other.as_bytes()),
+    }
 }
 
 /// The sentences of standard error, without the clothes of GLib: `** Message: 12:00:00.000: `.

@@ -1,0 +1,128 @@
+//! TLS: who must use it, and what is said in the clear.
+
+use crate::case::Case;
+use crate::facts::answered;
+use crate::probe::leave;
+use crate::tools;
+use crate::visit::Visit;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::OnceLock;
+use testkit::{TempDir, spec};
+
+const FILES: &str =
+    "certfile = {dir}/server-cert.pem\nkeyfile = {dir}/server-key.pem\ncacertfile = {dir}/ca-cert.pem";
+
+pub fn cases() -> Vec<Case> {
+    let with = |name: &str, generic: &str, export: &str| {
+        Case::one(name, export)
+            .generic(generic)
+            .files(certificates)
+            .probe(clear)
+            .probe(inside)
+            .without_script()
+            .without_tools()
+    };
+    vec![
+        with("tls", FILES, "").group("b", "exportname = {dir}/disk\nforce_tls = true").visit("b"),
+        with("tls for all", &format!("{FILES}\nforce_tls = true"), ""),
+        with("tls for one", FILES, "force_tls = true"),
+        with(
+            "tls of one version",
+            &format!("{FILES}\ntlsprio = NORMAL:-VERS-TLS-ALL:+VERS-TLS1.2:%SERVER_PRECEDENCE"),
+            "",
+        ),
+        Case::one("tls forced and not set up", "").generic("force_tls = true").probe(clear).without_script(),
+        Case::one("tls without a key", "")
+            .generic("certfile = {dir}/server-cert.pem")
+            .files(certificates)
+            .probe(clear),
+        Case::one("tlsonly", "tlsonly = true"),
+    ]
+}
+
+/// The answers in the clear.
+fn clear(visit: &mut Visit<'_>) {
+    let mut client = visit.place.connect().expect("a greeting");
+    visit.facts.put("clear: list", answered(client.list(), |names| names.join("|")));
+    visit.facts.put("clear: info", answered(client.describe(spec::OPT_INFO, "a", &[]), |_| "granted".into()));
+    visit.facts.put("clear: unknown option", answered(client.ask(77, b""), |_| "acknowledged".into()));
+    leave(client);
+    let mut client = visit.place.connect().expect("a greeting");
+    visit
+        .facts
+        .put("clear: starttls", answered(client.ask(spec::OPT_STARTTLS, b""), |_| "acknowledged".into()));
+}
+
+/// What a foreign client with the right certificate finds, and one with the wrong one, and one with none.
+fn inside(visit: &mut Visit<'_>) {
+    for who in ["right", "wrong", "none"] {
+        let certificates = visit.place.dir.join(who);
+        let uri =
+            format!("nbds://localhost:{}?tls-certificates={}", visit.place.port, certificates.display());
+        let said = tools::run("nbdinfo", &["--list", "--json", &uri]);
+        if said.starts_with('{') {
+            tools::keep(visit, &format!("tls {who}: nbdinfo --list"), &said);
+        } else {
+            visit.facts.put(format!("tls {who}: nbdinfo --list"), "refused");
+        }
+        let uri =
+            format!("nbds://localhost:{}/a?tls-certificates={}", visit.place.port, certificates.display());
+        let size = tools::run("nbdinfo", &["--size", &uri]);
+        visit.facts.put(
+            format!("tls {who}: size"),
+            if size.starts_with("status") { "refused".into() } else { size },
+        );
+    }
+}
+
+/// Made once, copied for each server: the same certificates for both.
+fn certificates(dir: &Path) {
+    static MADE: OnceLock<TempDir> = OnceLock::new();
+    let made = MADE.get_or_init(make);
+    for (from, to) in [
+        ("ca-cert.pem", "ca-cert.pem"),
+        ("server-cert.pem", "server-cert.pem"),
+        ("server-key.pem", "server-key.pem"),
+        ("ca-cert.pem", "right/ca-cert.pem"),
+        ("client-cert.pem", "right/client-cert.pem"),
+        ("client-key.pem", "right/client-key.pem"),
+        ("ca-cert.pem", "wrong/ca-cert.pem"),
+        ("other-cert.pem", "wrong/client-cert.pem"),
+        ("other-key.pem", "wrong/client-key.pem"),
+        ("ca-cert.pem", "none/ca-cert.pem"),
+    ] {
+        crate::case::write(&dir.join(to), &std::fs::read(made.join(from)).expect("just made"));
+    }
+}
+
+fn make() -> TempDir {
+    let dir = TempDir::new("certificates");
+    let openssl = |args: &str| {
+        let status = Command::new("openssl")
+            .args(args.split(' '))
+            .current_dir(dir.path())
+            .stdin(Stdio::null())
+            .stderr(Stdio::null())
+            .stdout(Stdio::null())
+            .status();
+        assert!(status.is_ok_and(|status| status.success()), "openssl {args}");
+    };
+    let key = "-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes";
+    for (ca, subject) in [("ca", "/CN=ca"), ("otherca", "/CN=other")] {
+        openssl(&format!(
+            "req -x509 {key} -subj {subject} -days 3650 -keyout {ca}-key.pem -out {ca}-cert.pem"
+        ));
+    }
+    std::fs::write(dir.join("server.ext"), "subjectAltName=DNS:localhost,IP:127.0.0.1\n").expect("written");
+    std::fs::write(dir.join("client.ext"), "extendedKeyUsage=clientAuth\n").expect("written");
+    for (name, ca, ext) in
+        [("server", "ca", "server"), ("client", "ca", "client"), ("other", "otherca", "client")]
+    {
+        openssl(&format!("req {key} -subj /CN=localhost -keyout {name}-key.pem -out {name}.csr"));
+        openssl(&format!(
+            "x509 -req -in {name}.csr -CA {ca}-cert.pem -CAkey {ca}-key.pem -CAcreateserial -days 3650 -extfile {ext}.ext -out {name}-cert.pem"
+        ));
+    }
+    dir
+}
