@@ -22,9 +22,9 @@ pub enum Serves {
 /// A configuration. Begins as: `{port}` on 127.0.0.1, `allowlist = true`, no exports.
 pub struct Case {
     pub name: String,
-    generic: String,
-    exports: String,
-    main: Option<String>,
+    pub generic: String,
+    pub exports: String,
+    pub main: Option<String>,
     pub args: Vec<String>,
     pub files: Vec<Making>,
     /// Exports that are visited.
@@ -39,7 +39,7 @@ pub struct Case {
     pub rules: Vec<Rule>,
     /// How long a client waits for an answer.
     pub patience: Duration,
-    snippets: String,
+    pub snippets: String,
 }
 
 impl Case {
@@ -196,6 +196,15 @@ impl Case {
             .may_differ(id, "log: Client '*' is not authorized to access", "-", "<30> *")
             .may_differ(id, "*qemu-img*", "*", "*")
             .kept_out(name)
+    }
+
+    /// An export that only ours lets in.
+    pub fn let_in(self, id: &'static str, name: &str) -> Self {
+        self.differs(id, &format!("{name}: go"), "*", "granted")
+            .may_differ(id, &format!("{name}: *"), "*", "*")
+            .may_differ(id, "log: *", "<27> *", "-")
+            .may_differ(id, "log: connect from *", "*", "*")
+            .may_differ(id, "log: Size of exported file/device is *", "-", "<30> *")
     }
 
     /// A start that only the original makes; what it says then.

@@ -83,6 +83,10 @@ pub fn cases() -> Vec<Case> {
             .arg(&["{port}"]),
         Case::one("options in words", "").args(&["--config-file", "{dir}/config", "--pid-file", "{dir}/pid"]),
         Case::one("options cut short", "").args(&["--config", "{dir}/config", "--pid={dir}/pid"]),
+        Case::one("an option that is in the usage only", "")
+            .arg(&["--max-connections", "3"])
+            .only_ours_starts("D-25", "*unrecognized option '--max-connections'")
+            .differs("D-25", "start: stdout", "*Usage*", ""),
         Case::one("a pid file nowhere", "").args(&["-C", "{dir}/config", "-p", "{dir}/none/pid"]),
     ]
 }

@@ -64,9 +64,12 @@ fn virtstyles() -> Vec<Case> {
         with("none", "%s"),
         with("ipliteral", "127.0.0.1"),
         with("iphash", "127/0/0/1"),
-        with("cidrhash 8", "127.0.0.0/127.0.0.1"),
+        with("cidrhash 8", "127.0.0.0/127.0.0.1").let_in("D-40", "a"),
         with("cidrhash 24", "127.0.0.0/127.0.0.1"),
         with("cidrhash 32", "127.0.0.1/127.0.0.1"),
+        Case::one("two clients in a path", "")
+            .group("b", "exportname = {dir}/%s-%s")
+            .not_started("D-39", "*%*"),
         Case::new("percent signs")
             .files(|dir| write(&dir.join("100%"), &noise(4096)))
             .export("a", "exportname = {dir}/100%%"),

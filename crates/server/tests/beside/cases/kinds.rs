@@ -15,16 +15,39 @@ pub fn cases() -> Vec<Case> {
             .export("b", "exportname = {dir}/other\ntemporary = true"),
     );
     cases.push(waiting());
+    cases.extend(["", "datalog = true"].map(|more| {
+        let case =
+            Case::one(&format!("transaction log {more}"), &format!("transactionlog = {{dir}}/log\n{more}"));
+        Case { visited: Vec::new(), ..case.generic("max_threads = 1").without_tools().probe(recorded) }
+    }));
     cases.push(
-        Case::one("transaction log", "transactionlog = {dir}/log").generic("max_threads = 1").without_tools(),
-    );
-    cases.push(
-        Case::one("transaction log with data", "transactionlog = {dir}/log\ndatalog = true")
+        Case::one("transaction log of two sessions", "transactionlog = {dir}/log")
             .generic("max_threads = 1")
-            .without_tools(),
+            .without_script()
+            .without_tools()
+            .differs("D-63", "file: log", "*", "*"),
     );
     cases.push(Case::one("transaction log nowhere", "transactionlog = {dir}/none/log"));
     cases
+}
+
+/// C-199: one session, one worker, and the same bytes in the log.
+fn recorded(visit: &mut Visit<'_>) {
+    let mut client = visit.place.connect().expect("a greeting");
+    client.go("a").expect("served");
+    let answers = [
+        client.write(0, &noise(1000)),
+        client.write_with(spec::CMD_FLAG_FUA, 5000, &[7; 10]),
+        client.read(0, 100).map(drop),
+        client.trim(8192, 4096),
+        client.zero(0, 16_384, 100),
+        client.flush(),
+        client.read(1 << 40, 1).map(drop),
+        client.write(1 << 40, &[1]),
+    ];
+    visit.facts.put("recorded", format!("{answers:?}"));
+    let _ = client.disc();
+    client.is_closed();
 }
 
 fn files_and_trees() -> Vec<Case> {

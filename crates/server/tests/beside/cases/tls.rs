@@ -1,13 +1,14 @@
 //! TLS: who must use it, and what is said in the clear.
 
 use crate::case::Case;
-use crate::facts::answered;
+use crate::facts::{answered, until_closed};
 use crate::probe::leave;
 use crate::tools;
 use crate::visit::Visit;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
+use std::time::Duration;
 use testkit::{TempDir, spec};
 
 const FILES: &str =
@@ -24,7 +25,12 @@ pub fn cases() -> Vec<Case> {
             .without_tools()
     };
     vec![
-        with("tls", FILES, "").group("b", "exportname = {dir}/disk\nforce_tls = true").visit("b"),
+        with("tls", FILES, "")
+            .probe(with_a_payload)
+            .patience(Duration::from_secs(4))
+            .differs("D-91", "starttls with a payload*", "*", "*")
+            .group("b", "exportname = {dir}/disk\nforce_tls = true")
+            .visit("b"),
         with("tls for all", &format!("{FILES}\nforce_tls = true"), ""),
         with("tls for one", FILES, "force_tls = true"),
         with(
@@ -37,8 +43,37 @@ pub fn cases() -> Vec<Case> {
             .generic("certfile = {dir}/server-cert.pem")
             .files(certificates)
             .probe(clear),
-        Case::one("tlsonly", "tlsonly = true"),
+        with(
+            "tls without authorities",
+            "certfile = {dir}/server-cert.pem\nkeyfile = {dir}/server-key.pem",
+            "",
+        )
+        .differs("D-94", "tls * size", "refused", "1048576")
+        .differs("D-94", "tls *: nbdinfo --list*", "*", "*"),
+        with("tls of one file", "keyfile = {dir}/both.pem\ncacertfile = {dir}/ca-cert.pem", "")
+            .differs("D-95", "tls right: size", "refused", "1048576")
+            .differs("D-95", "tls right: nbdinfo --list*", "*", "*"),
+        Case::one("tlsonly", "tlsonly = true")
+            .without_script()
+            .without_tools()
+            .differs("D-31", "a: go", "granted", "TLS_REQD *")
+            .differs("D-31", "a: *", "*", "*")
+            .differs("D-31", "list", "a", "")
+            .may_differ("D-31", "log: *", "<30> *", "-"),
+        Case::one("timeout", "timeout = 1")
+            .without_script()
+            .without_tools()
+            .patience(Duration::from_secs(4))
+            .probe(silent)
+            .differs("D-31", "a silent client", "open", "closed"),
     ]
+}
+
+/// A client that has nothing more to say.
+fn silent(visit: &mut Visit<'_>) {
+    let mut client = visit.place.connect().expect("a greeting");
+    client.go("a").expect("served");
+    visit.facts.put("a silent client", until_closed(client));
 }
 
 /// The answers in the clear.
@@ -52,6 +87,16 @@ fn clear(visit: &mut Visit<'_>) {
     visit
         .facts
         .put("clear: starttls", answered(client.ask(spec::OPT_STARTTLS, b""), |_| "acknowledged".into()));
+}
+
+/// C-214
+fn with_a_payload(visit: &mut Visit<'_>) {
+    let mut client = visit.place.connect().expect("a greeting");
+    visit.facts.put(
+        "starttls with a payload",
+        answered(client.ask(spec::OPT_STARTTLS, b"four"), |_| "acknowledged".into()),
+    );
+    visit.facts.put("starttls with a payload, then list", answered(client.list(), |names| names.join("|")));
 }
 
 /// What a foreign client with the right certificate finds, and one with the wrong one, and one with none.
@@ -84,6 +129,7 @@ fn certificates(dir: &Path) {
         ("ca-cert.pem", "ca-cert.pem"),
         ("server-cert.pem", "server-cert.pem"),
         ("server-key.pem", "server-key.pem"),
+        ("both.pem", "both.pem"),
         ("ca-cert.pem", "right/ca-cert.pem"),
         ("client-cert.pem", "right/client-cert.pem"),
         ("client-key.pem", "right/client-key.pem"),
@@ -124,5 +170,8 @@ fn make() -> TempDir {
             "x509 -req -in {name}.csr -CA {ca}-cert.pem -CAkey {ca}-key.pem -CAcreateserial -days 3650 -extfile {ext}.ext -out {name}-cert.pem"
         ));
     }
+    let both =
+        ["server-cert.pem", "server-key.pem"].map(|file| std::fs::read(dir.join(file)).expect("just made"));
+    std::fs::write(dir.join("both.pem"), both.concat()).expect("written");
     dir
 }
