@@ -207,6 +207,12 @@ impl Case {
             .may_differ(id, "log: Size of exported file/device is *", "-", "<30> *")
     }
 
+    /// Several facts that differ for one reason, whatever their values are.
+    pub fn differ_in(mut self, id: &'static str, facts: &[&str]) -> Self {
+        self.rules.extend(facts.iter().map(|fact| Rule::is(id, fact, "*", "*")));
+        self
+    }
+
     /// A start that only the original makes; what it says then.
     pub fn not_started(self, id: &'static str, says: &str) -> Self {
         self.start_differs(id, ("0", "true", ""), ("1", "false", says))

@@ -118,6 +118,7 @@ const PLAIN: &[(&str, &str, &str, &str)] = &[
     ("D-72", "*: 26 zero fast", "error 22", "done"),
     ("D-50", "*: info size", "0", "*"),
     ("D-107", "log: Connection dropped", "<27> *", "<28> *"),
+    ("D-107", "log: Could not open transactionlog *", "<30> *", "<28> *"),
     (
         "D-15",
         "start: stderr",
@@ -152,9 +153,12 @@ const ONLY_THEIRS: &[(&str, &str)] = &[
     ("D-100", "log: Spawned a child process"),
     ("D-101", "log: Starting to serve"),
     ("D-102", "log: Can't open authorization file * (No such file or directory)."),
+    ("D-102", "log: About to create map and diff file *"),
+    ("D-102", "log: Total number of *"),
     ("D-102", "log: No authorization file, granting access."),
     ("D-102", "log: virtstyle *"),
     ("D-102", "log: virtualization is off"),
+    ("D-107", "log: Could not stat transactionlog *, moving on without it"),
     ("D-103", "log: E: received invalid flag *"),
     ("D-103", "log: E: received unknown command *"),
     ("D-104", "log: Exiting."),
@@ -168,6 +172,7 @@ const ONLY_OURS: &[(&str, &str)] = &[
     ("D-104", "log: Negotiation with * failed*"),
     ("D-104", "log: *: NBD_OPT_* for export * refused: *"),
     ("D-105", "log: disconnected"),
+    ("D-106", "log: export * refused to *: prerun ended with *"),
     ("D-108", "log: MIGRATEKIT: *"),
     ("D-109", "log: exports * and * both write to the disk at *"),
 ];

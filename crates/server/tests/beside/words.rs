@@ -28,6 +28,7 @@ const KNOWN: &[(&str, &str)] = &[
     ("Could not create diff file", ""),
     ("Could not open exported file ", ": "),
     ("Could not open transactionlog ", ", moving on without it"),
+    ("File ", " appeared"),
     ("Invalid group name: ", "name"),
     ("Invalid user name: ", "name"),
     ("Protocol error: not enough magic.", ""),

@@ -64,7 +64,10 @@ pub fn cases() -> Vec<Case> {
         serves("a file on the command line", &["127.0.0.1:{port}", FILE]).arg(&nowhere),
         serves("a file, read-only", &["127.0.0.1@{port}", FILE, "-r"]).arg(&nowhere),
         serves("a file with a size", &["-C", "{dir}/none", "localhost:{port}", FILE, "64k"]).without_tools(),
-        serves("a file with a copy", &["-c", "127.0.0.1:{port}", FILE]).arg(&nowhere).without_tools(),
+        serves("a file with a copy", &["-c", "127.0.0.1:{port}", FILE])
+            .arg(&nowhere)
+            .without_tools()
+            .copied(),
         serves("a file of several", &["-m", "127.0.0.1:{port}", FILE])
             .arg(&nowhere)
             .disk("disk.0", 4096)

@@ -71,17 +71,12 @@ pub fn cases() -> Vec<Case> {
             "left",
             "emptied",
         ),
-        Case::one("a user alone", "")
-            .generic("user = nbd")
-            .probe(who)
-            .differs("D-21", "end: pid file", "left", "emptied")
-            .differs(
-                "D-50",
-                "a: info flags",
-                "HAS_FLAGS WRITE_ZEROES MULTI_CONN",
-                "HAS_FLAGS READ_ONLY WRITE_ZEROES MULTI_CONN",
-            )
-            .differs("D-50", "*nbdinfo* is_read_only", "false", "true"),
+        Case::one("a user alone", "").generic("user = nbd").probe(who).read_only_by_user().differs(
+            "D-50",
+            "*nbdinfo* is_read_only",
+            "false",
+            "true",
+        ),
         Case::one("an unknown user", "")
             .generic("user = nobody-of-that-name")
             .differs("D-10", "start: status", "0", "1")

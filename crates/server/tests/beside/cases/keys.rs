@@ -29,6 +29,13 @@ pub fn cases() -> Vec<Case> {
         Case::one("an identity that is another disk's", "identity = serial:none")
             .without_script()
             .refused("D-42", "a"),
+        Case::one("more keys of ours", "").generic("unixsock_mode = 0600\nunixsock_owner = root\npskfile ="),
+        Case::one("an overlay", "overlay = {dir}/changes").differs("D-112", "file: disk", "*", "*").differs(
+            "D-112",
+            "file: changes",
+            "-",
+            "*",
+        ),
         Case::one("duplicate groups", "readonly = false").group("a", "readonly = true\nrotational = true"),
         Case::new("names with signs")
             .disk("disk", 4096)
@@ -65,10 +72,10 @@ fn virtstyles() -> Vec<Case> {
         with("ipliteral", "127.0.0.1"),
         with("iphash", "127/0/0/1"),
         with("cidrhash 8", "127.0.0.0/127.0.0.1").let_in("D-40", "a"),
-        with("cidrhash 24", "127.0.0.0/127.0.0.1"),
+        with("cidrhash 24", "127.0.0.0/127.0.0.1").let_in("D-40", "a"),
         with("cidrhash 32", "127.0.0.1/127.0.0.1"),
         Case::one("two clients in a path", "")
-            .group("b", "exportname = {dir}/%s-%s")
+            .group("b", "exportname = {dir}/%s-%d")
             .not_started("D-39", "*%*"),
         Case::new("percent signs")
             .files(|dir| write(&dir.join("100%"), &noise(4096)))

@@ -32,7 +32,7 @@ pub fn cases() -> Vec<Case> {
             .group("b", "exportname = {dir}/disk\nforce_tls = true")
             .visit("b"),
         with("tls for all", &format!("{FILES}\nforce_tls = true"), ""),
-        with("tls for one", FILES, "force_tls = true"),
+        with("tls for one", FILES, "force_tls = true\ntls_allow = CN=localhost"),
         with(
             "tls of one version",
             &format!("{FILES}\ntlsprio = NORMAL:-VERS-TLS-ALL:+VERS-TLS1.2:%SERVER_PRECEDENCE"),
