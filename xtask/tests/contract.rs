@@ -87,7 +87,7 @@ fn every_row_of_the_differences_has_a_name_of_its_own_and_is_whole() {
         let number = row[0].strip_prefix("D-").and_then(|number| number.parse::<u16>().ok());
         assert!(number.is_some(), "{}", row[0]);
         assert!(names.insert(row[0].clone()), "{} stands for two rows", row[0]);
-        assert!(!named(&row[4]).is_empty(), "{} decides nothing of the contract", row[0]);
+        assert!(row[4] == "none" || !named(&row[4]).is_empty(), "{} decides {}", row[0], row[4]);
         assert!(row.iter().all(|cell| !cell.is_empty()), "{} has an empty cell", row[0]);
     }
     let table = read("docs/differences.md").lines().filter(|line| line.starts_with("| ")).count();

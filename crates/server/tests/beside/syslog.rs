@@ -80,7 +80,8 @@ impl Drop for Syslog {
     }
 }
 
-/// One line, taken apart.
+/// One line, taken apart: facility daemon and the name `nbd_server` are facts like any other, and without a process
+/// number it is no line (C-236).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Line {
     /// Facility and level, such as `<30>`.

@@ -74,6 +74,7 @@ fn included() -> Vec<Case> {
     let export = "exportname = {dir}/disk\n";
     vec![
         dir("a directory with one file").snippet("b.conf", &format!("[b]\n{export}readonly = true\n")).visit("b"),
+        // C-060
         dir("a directory with other files")
             .snippet("b.txt", &format!("[b]\n{export}"))
             .snippet("c.conf~", &format!("[c]\n{export}"))
