@@ -78,6 +78,30 @@ fn what_one_connection_wrote_another_reads() {
     }
 }
 
+/// Each request is answered once, whichever is done first.
+///
+/// C-137
+#[test]
+fn every_request_is_answered_once_in_whatever_order() {
+    let (server, _) = serving("");
+    let mut client = server.open("disk");
+    let commands = [CMD_READ, CMD_WRITE, CMD_FLUSH, CMD_TRIM, CMD_WRITE_ZEROES];
+    for cookie in 0..200_u64 {
+        let command = commands[cookie as usize % commands.len()];
+        let data = if command == CMD_WRITE { vec![1; 4096] } else { Vec::new() };
+        let len = if command == CMD_FLUSH { 0 } else { 4096 };
+        client.send_request(0, command, 1000 + cookie, cookie * 4096, len, &data).expect("sent");
+    }
+    let mut answered = std::collections::BTreeSet::new();
+    for _ in 0..200 {
+        let answer = client.recv_answer().expect("an answer");
+        assert!(answer.error == 0 && answered.insert(answer.cookie), "{answer:?}");
+    }
+    assert_eq!((client.in_flight(), answered.len()), (0, 200));
+    client.disc().expect("left");
+    client.expect_eof();
+}
+
 /// C-132
 #[test]
 fn a_goodbye_waits_for_what_is_under_way() {
@@ -179,4 +203,23 @@ fn foreign_clients_copy_write_zero_discard_and_flush() {
     if run("nbdcopy", &["--flush", &copy, &uri]).is_some() {
         assert!(fs::read(&path).expect("the disk") == noise(SIZE), "what was copied back");
     }
+}
+
+/// Clients from before there were cookies in any order set `max_threads = 1`.
+///
+/// C-137
+#[test]
+fn with_one_thread_answers_come_in_the_order_of_their_requests() {
+    let setup = server().generic("max_threads = 1");
+    let path = setup.dir().join("disk.img");
+    fs::write(&path, noise(SIZE)).expect("a disk");
+    let server = setup.export("disk", &path, "").start();
+    let mut client = server.open("disk");
+    for cookie in 0..200_u64 {
+        let (command, len) =
+            [(CMD_FLUSH, 0), (CMD_READ, 4096), (CMD_TRIM, 4096), (CMD_READ, 512)][cookie as usize % 4];
+        client.send_request(0, command, 1000 + cookie, cookie * 4096, len, &[]).expect("sent");
+    }
+    let order: Vec<u64> = (0..200).map(|_| client.recv_answer().expect("an answer").cookie).collect();
+    assert_eq!(order, (1000..1200).collect::<Vec<_>>());
 }
