@@ -117,6 +117,8 @@ const PLAIN: &[(&str, &str, &str, &str)] = &[
     ("D-71", "*: 34 cache", "error 22", "done"),
     ("D-72", "*: 26 zero fast", "error 22", "done"),
     ("D-50", "*: info size", "0", "*"),
+    // The original is ended while a foreign client is leaving.
+    ("D-66", "file: *.diff", "600 *", "-"),
     ("D-107", "log: Connection dropped", "<27> *", "<28> *"),
     ("D-107", "log: Could not open transactionlog *", "<30> *", "<28> *"),
     (
@@ -169,6 +171,8 @@ const ONLY_THEIRS: &[(&str, &str)] = &[
 
 /// Lines of the log that only ours has.
 const ONLY_OURS: &[(&str, &str)] = &[
+    // Said where a list is named and missing; the original says which file it is.
+    ("D-102", "log: No authorization file, granting access."),
     ("D-104", "log: Negotiation with * failed*"),
     ("D-104", "log: *: NBD_OPT_* for export * refused: *"),
     ("D-105", "log: disconnected"),

@@ -70,11 +70,13 @@ fn virtstyles() -> Vec<Case> {
     vec![
         with("none", "%s"),
         with("ipliteral", "127.0.0.1"),
-        with("iphash", "127/0/0/1"),
+        with("iphash", "127/0/0/1")
+            .differs("D-113", "log: connect from 127/0/0/1, *", "<30> *", "-")
+            .differs("D-113", "log: connect from 127.0.0.1, *", "-", "<30> *"),
         with("cidrhash 8", "127.0.0.0/127.0.0.1").let_in("D-40", "a"),
         with("cidrhash 24", "127.0.0.0/127.0.0.1").let_in("D-40", "a"),
         with("cidrhash 32", "127.0.0.1/127.0.0.1"),
-        Case::one("two clients in a path", "")
+        Case::one("a format for a path", "")
             .group("b", "exportname = {dir}/%s-%d")
             .not_started("D-39", "*%*"),
         Case::new("percent signs")

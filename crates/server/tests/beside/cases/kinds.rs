@@ -119,8 +119,6 @@ impl Case {
     pub fn copied(self) -> Self {
         let case = self.may_differ("D-65", "during: disk-*.diff", "-", "there");
         let case = case.may_differ("D-65", "during: {dirname}-*.diff", "there", "-");
-        // A server that is ended while a foreign client is leaving.
-        let case = case.may_differ("D-66", "file: *.diff", "600 *", "-");
         let case = case.may_differ("D-86", "*: 16 write nothing", "error 22", "done");
         ["*: 21 *", "*: 23 *", "*: 28 *", "*: 41 *"]
             .iter()

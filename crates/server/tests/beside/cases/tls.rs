@@ -5,6 +5,7 @@ use crate::facts::{answered, until_closed};
 use crate::probe::leave;
 use crate::tools;
 use crate::visit::Visit;
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
@@ -121,9 +122,9 @@ fn inside(visit: &mut Visit<'_>) {
     }
 }
 
-/// Made once, copied for each server: the same certificates for both.
+/// Made once, written for each server: the same certificates for both.
 fn certificates(dir: &Path) {
-    static MADE: OnceLock<TempDir> = OnceLock::new();
+    static MADE: OnceLock<BTreeMap<String, Vec<u8>>> = OnceLock::new();
     let made = MADE.get_or_init(make);
     for (from, to) in [
         ("ca-cert.pem", "ca-cert.pem"),
@@ -138,11 +139,12 @@ fn certificates(dir: &Path) {
         ("other-key.pem", "wrong/client-key.pem"),
         ("ca-cert.pem", "none/ca-cert.pem"),
     ] {
-        crate::case::write(&dir.join(to), &std::fs::read(made.join(from)).expect("just made"));
+        crate::case::write(&dir.join(to), &made[from]);
     }
 }
 
-fn make() -> TempDir {
+/// Two authorities, a server and two clients, by the names of their files.
+fn make() -> BTreeMap<String, Vec<u8>> {
     let dir = TempDir::new("certificates");
     let openssl = |args: &str| {
         let status = Command::new("openssl")
@@ -170,8 +172,11 @@ fn make() -> TempDir {
             "x509 -req -in {name}.csr -CA {ca}-cert.pem -CAkey {ca}-key.pem -CAcreateserial -days 3650 -extfile {ext}.ext -out {name}-cert.pem"
         ));
     }
-    let both =
-        ["server-cert.pem", "server-key.pem"].map(|file| std::fs::read(dir.join(file)).expect("just made"));
-    std::fs::write(dir.join("both.pem"), both.concat()).expect("written");
-    dir
+    let read = |file: &str| std::fs::read(dir.join(file)).expect("just made");
+    let names = ["ca", "server", "client", "other"]
+        .map(|name| ["cert", "key"].map(|kind| format!("{name}-{kind}.pem")));
+    let mut made: BTreeMap<_, _> =
+        names.into_iter().flatten().map(|name| (name.clone(), read(&name))).collect();
+    made.insert("both.pem".into(), [read("server-cert.pem"), read("server-key.pem")].concat());
+    made
 }
