@@ -1,9 +1,8 @@
-//! `interop`: foreign clients against ours, each result checked; and one configuration given to the original and to
-//! us, which must look the same to nbdinfo but for what `interop/differences.txt` lists.
+//! `interop`: foreign clients against ours, each result checked. The original beside ours is a test of its own:
+//! `crates/server/tests/beside.rs`.
 
 use crate::rivals::{Rival, build, noise, scratch};
-use crate::run::{Failed, Run, all, root, tool};
-use std::collections::BTreeMap;
+use crate::run::{Failed, Run, all, tool};
 use std::path::Path;
 
 const MIB: usize = 1 << 20;
@@ -42,7 +41,6 @@ pub fn interop(_: &[String]) -> Result<(), Failed> {
         .map(drop),
         client("nbdcopy writes", "nbdcopy", &["--flush", &copy_text, &uri])
             .and_then(|there| if there { same(&disk, &content) } else { Ok(()) }),
-        beside(&ours, &disk),
     ])
 }
 
@@ -70,41 +68,4 @@ fn listing(program: &str, args: &[&str]) -> Result<(), Failed> {
 fn same(disk: &Path, content: &[u8]) -> Result<(), Failed> {
     let bytes = std::fs::read(disk).map_err(|error| Failed(error.to_string()))?;
     if bytes == content { Ok(()) } else { Err(Failed("what was written is not on the disk".into())) }
-}
-
-/// The same exports, seen through the original and through us.
-fn beside(ours: &Rival, disk: &Path) -> Result<(), Failed> {
-    let Some(original) = Rival::start("nbd-server", disk)? else { return Ok(()) };
-    let Some(nbdinfo) = tool("nbdinfo") else { return Ok(()) };
-    let listed = std::fs::read_to_string(root().join("interop/differences.txt")).unwrap_or_default();
-    let listed: Vec<&str> =
-        listed.lines().filter_map(|line| line.split_once(':')).map(|(key, _)| key).collect();
-    let see = |server: &Rival, export: &str| -> Result<BTreeMap<String, String>, Failed> {
-        let text = Run::new(&nbdinfo).args(["--json", &server.uri(export)]).text()?;
-        Ok(text.lines().filter_map(pair).filter(|(key, _)| key != "uri").collect())
-    };
-    println!("== ours beside the original");
-    all(["disk", "locked", "cut", "plain"].map(|export| {
-        let (theirs, mine) = (see(&original, export)?, see(ours, export)?);
-        let keys: std::collections::BTreeSet<&String> = theirs.keys().chain(mine.keys()).collect();
-        let mut unlisted = Vec::new();
-        for key in keys.into_iter().filter(|key| theirs.get(*key) != mine.get(*key)) {
-            let (theirs, mine) = (theirs.get(key), mine.get(key));
-            println!("{export}: {key}: original {theirs:?}, ours {mine:?}");
-            if !listed.contains(&key.as_str()) {
-                unlisted.push(key.as_str());
-            }
-        }
-        if unlisted.is_empty() {
-            Ok(())
-        } else {
-            Err(Failed(format!("{export} differs in {}", unlisted.join(", "))))
-        }
-    }))
-}
-
-/// `"key": value,` of nbdinfo's own layout.
-fn pair(line: &str) -> Option<(String, String)> {
-    let (key, value) = line.trim().trim_end_matches(',').split_once(": ")?;
-    Some((key.trim_matches('"').to_owned(), value.trim_matches('"').to_owned()))
 }

@@ -22,7 +22,7 @@ const COMMANDS: &[Command] = &[
     ("test", "", "everything; installs what it needs", tests::everything),
     ("check", "", "format, clippy, quick tests, docs, licences, tidy: before each commit", check::check),
     ("demo", "", "the main job on an embedded default", demo),
-    ("interop", "", "foreign clients against ours, and the original server beside it", interop::interop),
+    ("interop", "", "foreign clients against ours, each result checked", interop::interop),
     (
         "fuzz",
         "[seconds] [target]",

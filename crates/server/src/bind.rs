@@ -84,23 +84,28 @@ fn bind_tcp(wanted: &Wanted, bound: &mut Bound) -> Result<(), BindError> {
         BindError(format!("failed to open a modern socket: {address} port {port}: {}", system_words(why)))
     };
     let mut last = None;
+    let mut all: Vec<SocketAddr> = Vec::new();
     for address in &wanted.addresses {
-        let resolved = match (address.as_str(), port).to_socket_addrs() {
-            Ok(resolved) => resolved,
-            Err(error) => {
-                last = Some(failed(address, &error));
-                continue;
-            }
-        };
-        for resolved in resolved {
-            match listen_on(resolved) {
-                Ok(listener) => bound.tcp.push(listener),
-                // IPv6 sockets are for IPv6 alone, so nobody but somebody else can have the port.
-                Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
-                    return Err(failed(&resolved.ip(), &error));
+        match (address.as_str(), port).to_socket_addrs() {
+            // Two names of one address are one address.
+            Ok(resolved) => resolved.for_each(|address| {
+                if !all.contains(&address) {
+                    all.push(address);
                 }
-                Err(error) => last = Some(failed(&resolved.ip(), &error)),
+            }),
+            Err(error) => last = Some(failed(address, &error)),
+        }
+    }
+    // `::` alone is for both families, as in the original; beside IPv4 addresses it leaves these to their own sockets.
+    let v6only = all.iter().any(SocketAddr::is_ipv4);
+    for address in all {
+        match listen_on(address, v6only) {
+            Ok(listener) => bound.tcp.push(listener),
+            // None of ours is in the way of another, so nobody but somebody else can have the port.
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+                return Err(failed(&address.ip(), &error));
             }
+            Err(error) => last = Some(failed(&address.ip(), &error)),
         }
     }
     match last {
@@ -114,13 +119,13 @@ fn bind_tcp(wanted: &Wanted, bound: &mut Bound) -> Result<(), BindError> {
     }
 }
 
-fn listen_on(address: SocketAddr) -> io::Result<TcpListener> {
+fn listen_on(address: SocketAddr, v6only: bool) -> io::Result<TcpListener> {
     let family = if address.is_ipv6() { AddressFamily::INET6 } else { AddressFamily::INET };
     let socket = socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
     set_socket_reuseaddr(&socket, true)?;
     set_socket_keepalive(&socket, true)?;
     if address.is_ipv6() {
-        set_ipv6_v6only(&socket, true)?;
+        set_ipv6_v6only(&socket, v6only)?;
     }
     bind_to(&socket, &address)?;
     listen(&socket, BACKLOG)?;

@@ -40,6 +40,10 @@ impl config::Sources for Files {
     }
 
     fn list(&self, dir: &Path) -> Result<Vec<PathBuf>, SourceError> {
+        // Joined to where the server was started it would be that directory.
+        if dir.as_os_str().is_empty() {
+            return Err(failure(&rustix::io::Errno::NOENT.into()));
+        }
         let mut paths = Vec::new();
         for entry in fs::read_dir(self.base.join(dir)).map_err(|error| failure(&error))? {
             let entry = entry.map_err(|error| failure(&error))?;
