@@ -254,4 +254,19 @@ mod tests {
         assert_eq!((socket_keepalive(&stream), tcp_nodelay(&stream)), (Ok(true), Ok(true)));
         assert_eq!(tcp_keepidle(&stream), Ok(Duration::from_secs(30)));
     }
+
+    /// Two words for one address are no port that is taken; and `::` is for IPv4 too, where nobody names an IPv4 address.
+    #[test]
+    fn each_address_is_listened_on_once() {
+        let holder = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let port = holder.local_addr().expect("bound").port();
+        drop(holder);
+        let mut wanted = tcp("127.0.0.1", port);
+        wanted.addresses.push("127.0.0.1".into());
+        assert_eq!(bind(&wanted).expect("bound").tcp.len(), 1);
+        if let Ok(bound) = bind(&tcp("::", port)) {
+            assert!(std::net::TcpStream::connect(("127.0.0.1", port)).is_ok());
+            drop(bound);
+        }
+    }
 }
