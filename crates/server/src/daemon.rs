@@ -93,12 +93,12 @@ pub fn detach() -> io::Result<()> {
 /// # Errors
 /// As the system says.
 pub fn ready() -> io::Result<()> {
+    let null = OpenOptions::new().read(true).write(true).open("/dev/null")?;
+    dup2_stdin(&null)?;
+    dup2_stderr(&null)?;
     let mut stdout = io::stdout();
     // A launcher that was killed meanwhile is no reason to stop.
     let _ = stdout.write_all(READY).and_then(|()| stdout.flush());
-    let null = OpenOptions::new().read(true).write(true).open("/dev/null")?;
-    dup2_stdin(&null)?;
-    dup2_stdout(&null)?;
-    dup2_stderr(&null)?;
-    Ok(())
+    // The launcher returns at the end of this pipe, and then nothing of its terminal is held any more.
+    dup2_stdout(&null).map_err(Into::into)
 }
