@@ -8,7 +8,7 @@ use crate::exit::Exit;
 use rustix::process::{Pid, Signal, kill_process};
 use rustix::stdio::{dup2_stderr, dup2_stdin, dup2_stdout};
 use std::env;
-use std::fs::OpenOptions;
+use std::fs::{self, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
@@ -38,6 +38,7 @@ pub fn launch(early: &AtomicBool) -> Result<(), Exit> {
     let failed =
         |error: io::Error| Exit::Launch(format!("cannot start the server in the background: {error}"));
     let program = env::current_exe().map_err(failed)?;
+    close_inherited();
     for attempt in 1.. {
         let mut child = spawn(&program).map_err(failed)?;
         let mut said = Vec::new();
@@ -56,6 +57,16 @@ pub fn launch(early: &AtomicBool) -> Result<(), Exit> {
         }
     }
     Ok(())
+}
+
+/// What whoever starts us has left open (a lock, a pipe whose end somebody waits for) is not for a server that stays. The
+/// launcher itself has nothing open at this point.
+fn close_inherited() {
+    let Ok(open) = fs::read_dir("/proc/self/fd") else { return };
+    let open: Vec<i32> = open.flatten().filter_map(|fd| fd.file_name().to_str()?.parse().ok()).collect();
+    for fd in open.into_iter().filter(|fd| *fd > 2) {
+        let _ = nix::unistd::close(fd);
+    }
 }
 
 fn spawn(program: &Path) -> io::Result<Child> {
@@ -82,12 +93,12 @@ pub fn detach() -> io::Result<()> {
 /// # Errors
 /// As the system says.
 pub fn ready() -> io::Result<()> {
+    let null = OpenOptions::new().read(true).write(true).open("/dev/null")?;
+    dup2_stdin(&null)?;
+    dup2_stderr(&null)?;
     let mut stdout = io::stdout();
     // A launcher that was killed meanwhile is no reason to stop.
     let _ = stdout.write_all(READY).and_then(|()| stdout.flush());
-    let null = OpenOptions::new().read(true).write(true).open("/dev/null")?;
-    dup2_stdin(&null)?;
-    dup2_stdout(&null)?;
-    dup2_stderr(&null)?;
-    Ok(())
+    // The launcher returns at the end of this pipe, and then nothing of its terminal is held any more.
+    dup2_stdout(&null).map_err(Into::into)
 }

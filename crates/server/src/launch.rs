@@ -225,6 +225,9 @@ impl<'a> Start<'a> {
                 if let Some(pid_file) = pid_file {
                     pid_file.remove();
                 }
+                if let Some(unix) = &bound.unix {
+                    unix.remove();
+                }
                 Err(exit)
             }
         }

@@ -43,7 +43,8 @@ mod tests {
     #[test]
     fn it_holds_the_pid_and_goes_away_unless_it_is_another_servers() {
         let path = std::env::temp_dir().join(format!("nbd-pidfile-test-{}", std::process::id()));
-        let pid_file = PidFile::create(&path).expect("it is written");
+        fs::write(&path, "12345678901234567890\n").expect("an old file");
+        let pid_file = PidFile::create(&path).expect("it is written over");
         assert_eq!(fs::read_to_string(&path).expect("it is there"), format!("{}\n", std::process::id()));
         pid_file.remove();
         assert!(!path.exists());

@@ -10,6 +10,7 @@ use std::fs;
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 use testkit::Client;
 
@@ -21,8 +22,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 #[test]
 fn the_pid_file_names_the_process_that_serves() {
     let place = Place::new("");
-    // What was there is written over, and a link is followed, as ever.
-    fs::write(place.dir.join("elsewhere"), "12345678901234567890\n").expect("an old file");
+    // A link is followed, as ever.
     std::os::unix::fs::symlink(place.dir.join("elsewhere"), place.dir.join("pid")).expect("a link");
     assert!(place.launch().status.success());
     // At once, and with a greeting: nothing has to be made first.
@@ -37,19 +37,32 @@ fn the_pid_file_names_the_process_that_serves() {
     assert_eq!(mode & 0o777, 0o644);
 }
 
-/// Nothing ties it to who started it: not the directory, not the terminal, not their session.
+/// Nothing ties it to who started it: not the directory, not the terminal, not their session, not what they had open.
 ///
 /// C-070
 #[test]
 fn in_the_background_nothing_ties_it_to_who_started_it() {
     let place = Place::new("");
-    assert!(place.launch().status.success());
+    let held = place.dir.join("lock");
+    let script = format!("exec 3>'{0}' 7>'{0}'; exec \"$0\" -C \"$1\" -p \"$2\"", held.display());
+    let mut command = Command::new("sh");
+    command.args([
+        "-c",
+        &script,
+        env!("CARGO_BIN_EXE_nbd-server"),
+        &place.path("config"),
+        &place.path("pid"),
+    ]);
+    assert!(command.status().expect("it runs").success());
     let pid = place.pid().expect("a pid file").as_raw_nonzero();
     let link = |name: &str| fs::read_link(format!("/proc/{pid}/{name}")).expect("it runs");
     assert_eq!(link("cwd"), Path::new("/"));
     for fd in ["fd/0", "fd/1", "fd/2"] {
         assert_eq!(link(fd), Path::new("/dev/null"), "{fd}");
     }
+    let fds = fs::read_dir(format!("/proc/{pid}/fd")).expect("it runs");
+    let open: Vec<_> = fds.flatten().filter_map(|fd| fs::read_link(fd.path()).ok()).collect();
+    assert!(!open.contains(&held), "{open:?}");
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).expect("it runs");
     let fields: Vec<&str> = stat.rsplit(") ").next().unwrap_or_default().split(' ').collect();
     // Behind the name: state, parent, group, session, terminal.

@@ -124,9 +124,14 @@ fn who_is_not_root_cannot_become_somebody_else() {
     fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o755)).expect("open to all");
     let start = |place: &Place| {
         let pid: PathBuf = place.dir.join("nowhere/pid");
-        fs::set_permissions(place.dir.path(), PermissionsExt::from_mode(0o755)).expect("open to all");
+        fs::set_permissions(place.dir.path(), PermissionsExt::from_mode(0o777)).expect("open to all");
         let mut command = Command::new(&copy);
-        command.uid(NOBODY).gid(NOBODY).stdin(Stdio::null()).stderr(Stdio::piped());
+        command
+            .current_dir(place.dir.path())
+            .uid(NOBODY)
+            .gid(NOBODY)
+            .stdin(Stdio::null())
+            .stderr(Stdio::piped());
         command.args(["-n", "-C", &place.path("config"), "-p"]).arg(pid);
         Running(command.spawn().expect("it runs"))
     };
@@ -143,12 +148,13 @@ fn who_is_not_root_cannot_become_somebody_else() {
         ("group = no-such-group", "Invalid group name: no-such-group"),
     ];
     for (lines, said) in cases {
-        let place = Place::new(lines);
+        let place = Place::new(&format!("{lines}\nunixsock = socket\nduallisten = true"));
         let mut running = start(&place);
         let stderr = running.0.stderr.take().expect("a pipe");
         assert_eq!(running.wait().code(), Some(1), "{lines}");
         let all = std::io::read_to_string(stderr).expect("UTF-8");
         assert!(all.contains(said), "{lines}: {all}");
+        assert!(!place.dir.join("socket").exists(), "{lines}: nothing is left");
         assert!(Client::connect_tcp(place.port).is_err());
     }
 }
