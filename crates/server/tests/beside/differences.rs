@@ -45,7 +45,8 @@ pub fn compare(case: &Case, theirs: &Facts, ours: &Facts) -> Verdict {
     let names = theirs.names().union(&ours.names()).cloned().collect::<BTreeSet<_>>();
     for name in names.iter().filter(|name| alike || name.starts_with("start: ")) {
         let (mut one, mut other) = (theirs.value(name).to_owned(), ours.value(name).to_owned());
-        for rule in flags.iter().chain(&case.rules).chain(&general) {
+        let (sure, perhaps) = case.rules.iter().partition::<Vec<_>, _>(|rule| rule.must);
+        for rule in flags.iter().chain(sure).chain(perhaps).chain(&general) {
             if one != other && rule.explain(name, &mut one, &mut other) {
                 used.insert(std::ptr::from_ref(rule));
                 verdict.seen.insert(rule.id.to_owned());

@@ -155,7 +155,8 @@ impl Place {
 
     /// Processes whose command line has this place's directory: nobody else's has.
     pub fn processes(&self) -> Vec<Pid> {
-        let dir = self.dir.path().display().to_string();
+        // With the slash: one directory's name may begin another's.
+        let dir = format!("{}/", self.dir.path().display());
         let numbers = fs::read_dir("/proc").into_iter().flatten().flatten();
         let numbers = numbers.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
         let ours = numbers.filter(|pid| {

@@ -19,18 +19,28 @@ pub struct Visit<'a> {
     ours: bool,
 }
 
-/// Starts the program, looks at it, and ends it.
+/// Starts the program, looks at it, and ends it. A port that somebody else took meanwhile is no fact.
 pub fn visit(program: &Path, case: &Case) -> Facts {
-    let place = Place::new(program, case);
-    let mut visit = Visit { case, place: &place, facts: Facts::default(), ours: program == Path::new(OURS) };
-    visit.start();
-    let facts = visit.facts;
-    let pairs = [
-        (program.display().to_string(), "{program}"),
-        (place.dir.path().display().to_string(), "{dir}"),
-        (place.port.to_string(), "{port}"),
-    ];
-    facts.replace(&pairs)
+    const TRIES: usize = 4;
+    for attempt in 1.. {
+        let place = Place::new(program, case);
+        let facts = Facts::default();
+        let mut visit = Visit { case, place: &place, facts, ours: program == Path::new(OURS) };
+        visit.start();
+        let facts = visit.facts;
+        let taken = place.syslog.log.lines().iter().any(|line| line.contains("Address already in use"));
+        if taken && case.serves == Serves::Tcp && attempt < TRIES {
+            continue;
+        }
+        let pairs = [
+            (program.display().to_string(), "{program}"),
+            (place.dir.path().display().to_string(), "{dir}"),
+            // Behind its colon: the same digits may stand in a digest.
+            (format!(":{}", place.port), ":{port}"),
+        ];
+        return facts.replace(&pairs);
+    }
+    unreachable!("the last attempt returns")
 }
 
 impl Visit<'_> {

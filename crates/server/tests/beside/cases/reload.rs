@@ -10,12 +10,13 @@ pub fn cases() -> Vec<Case> {
     let named = |name: &str, count: usize| {
         let more = (1..count).map(|number| format!("e{number}"));
         let case = Case::one(name, "").without_script().without_tools();
-        more.fold(case, |case, name| case.group(&name, "exportname = {dir}/disk")).may_differ(
-            "D-03",
-            "reload: go *",
-            "closed",
-            "* *",
-        )
+        let case = more.fold(case, |case, name| case.group(&name, "exportname = {dir}/disk"));
+        // Where the original's memory is damaged it may look well too: its clients crash, or it does, or nobody.
+        case.may_differ("D-03", "reload: go *", "closed", "* *")
+            .may_differ("D-03", "reload: *", "no greeting", "*")
+            .may_differ("D-03", "reload: reconfigured *", "false", "true")
+            .may_differ("D-03", "end: pid file", "left", "removed")
+            .may_differ("D-03", "log: reconfigured *", "-", "<30> *")
     };
     vec![
         named("reload: two are added", 1).probe(|visit| {
@@ -31,15 +32,13 @@ pub fn cases() -> Vec<Case> {
             append(visit, "[x]\nexportname = {dir}/disk\n");
             reload(visit, Some("reconfigured new server: x"), &["a", "x"]);
         }),
-        named("reload: a snippet is added", 4)
+        named("reload: a snippet is added", 1)
             .generic("includedir = {dir}/conf.d")
-            .snippet("i.conf", "[i]\nexportname = {dir}/disk\n")
+            .files(|dir| fs::create_dir(dir.join("conf.d")).expect("a directory"))
             .probe(|visit| {
-                write(
-                    &visit.place.dir.join("conf.d/j.conf"),
-                    visit.place.fill("[j]\nexportname = {dir}/disk\n").as_bytes(),
-                );
-                reload(visit, Some("reconfigured new server: j"), &["a", "i", "j"]);
+                let text = "[j]\nexportname = {dir}/disk\n[k]\nexportname = {dir}/disk\n";
+                write(&visit.place.dir.join("conf.d/j.conf"), visit.place.fill(text).as_bytes());
+                reload(visit, Some("reconfigured new server: k"), &["a", "j", "k"]);
             }),
         named("reload: one is changed", 1)
             .differs("D-01", "reload: go a", "1048576 *", "4096 *")
