@@ -112,7 +112,8 @@ impl Assembly {
     }
 
     /// There is nothing at the path to look at.
-    fn is_nowhere(&self) -> bool {
+    #[must_use]
+    pub fn is_nowhere(&self) -> bool {
         self.waits || self.storage.changes == Changes::Temporary
     }
 

@@ -70,7 +70,8 @@ impl Change<'_> {
                         Level::Notice,
                         Line::new("export removed").with("export", name).with("old", path(before)),
                     );
-                    self.let_go(before, before.settings.on_change, "the export was removed", &mut old);
+                    let medium = before.medium.clone();
+                    self.let_go(medium, before.settings.on_change, "the export was removed", &mut old);
                 }
                 continue;
             };
@@ -160,7 +161,7 @@ impl Change<'_> {
             .with("old", path(before))
             .with("new", &settings.storage.path);
         self.say(Level::Notice, origin(line, settings).with("reason", reason));
-        old.push((moved, reason.to_owned()));
+        self.let_go(moved, settings.on_change, reason, old);
     }
 
     /// A new medium, and what stood under the name before is let go.
@@ -204,28 +205,29 @@ impl Change<'_> {
         let line =
             Line::new("export changed").with("export", &settings.name).with("old", was).with("new", is);
         self.say(Level::Notice, origin(line.maybe("size", size), settings).with("reason", reason));
-        self.let_go(before, settings.on_change, reason, old);
+        self.let_go(before.medium.clone(), settings.on_change, reason, old);
         medium
     }
 
     fn let_go(
         &self,
-        before: &Entry,
+        medium: Arc<Medium>,
         on_change: OnChange,
         reason: &str,
         old: &mut Vec<(Arc<Medium>, String)>,
     ) {
         if on_change == OnChange::Fence {
-            old.push((before.medium.clone(), reason.to_owned()));
+            old.push((medium, reason.to_owned()));
             return;
         }
         let mut retired = self.retired.lock().unwrap_or_else(PoisonError::into_inner);
         retired.retain(|medium| !medium.sitters().is_empty());
-        retired.push(before.medium.clone());
-        for sitter in before.medium.sitters() {
+        let (sitters, name) = (medium.sitters(), medium.name.clone());
+        retired.push(medium);
+        for sitter in sitters {
             let line = Line::new("session kept")
                 .with("peer", &sitter.peer)
-                .with("export", &before.name)
+                .with("export", &name)
                 .with("reason", format!("{reason}, but on_change = keep"));
             self.say(Level::Warning, line);
         }

@@ -162,9 +162,9 @@ impl Host for Guest {
         self.shared.sessions.admit().map_err(OptionRefusal::Policy)?;
         self.visit(name, |entry, told| {
             // Before anything is done for it: a command, a file of its own.
-            entry.medium.has_room(told.settings)?;
+            let room = entry.medium.let_come(told.settings)?;
             let farewell = self.begin(told)?;
-            let mut entered = entry.medium.enter(told, sitter)?;
+            let mut entered = entry.medium.enter(told, sitter, room)?;
             entered.journal = self.journal(told.settings);
             entered.idle_timeout = told.settings.timeout;
             entered.hold = Some(Box::new(farewell));

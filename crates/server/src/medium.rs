@@ -30,6 +30,8 @@ pub struct Medium {
     log: Log,
     state: Mutex<State>,
     changed: Condvar,
+    /// The medium that this one was split off from: whoever opens or looks counts there.
+    parent: Option<Arc<Medium>>,
     /// A check of the open stores is under way, and may take long on a disk that does not answer.
     checking: AtomicBool,
 }
@@ -39,8 +41,22 @@ pub struct Medium {
 struct Shared {
     /// Another disk under the path is served without a reload.
     follow: Arc<AtomicBool>,
-    /// A failed sync is remembered here (P6).
-    poison: Arc<Poison>,
+    /// Failed syncs are remembered here (P6), path by path where it depends on the client.
+    poison: Arc<Mutex<BTreeMap<PathBuf, Arc<Poison>>>>,
+}
+
+impl Shared {
+    fn poison(&self, path: &Path) -> Arc<Poison> {
+        let mut all = self.poison.lock().unwrap_or_else(PoisonError::into_inner);
+        // Of paths that nobody uses only bad news is worth remembering.
+        all.retain(|known, poison| known == path || Arc::strong_count(poison) > 1 || poison.poisoned());
+        all.entry(path.into()).or_default().clone()
+    }
+
+    /// Another disk is at the path: what is known of the old one goes with those who are on it.
+    fn forget_poison(&self, path: &Path) {
+        self.poison.lock().unwrap_or_else(PoisonError::into_inner).remove(path);
+    }
 }
 
 #[derive(Default)]
@@ -49,6 +65,8 @@ struct State {
     /// client.
     seen: BTreeMap<PathBuf, Probe>,
     open: Vec<Open>,
+    /// Sessions that have been let in and have no seat yet: their `prerun` may take long.
+    coming: usize,
     /// Paths at which what was waited for has come (`waitfile`).
     arrived: BTreeSet<PathBuf>,
     /// Why nobody may enter for now.
@@ -79,9 +97,27 @@ struct Open {
     export: Weak<Export>,
     seats: Arc<Seats>,
     assembly: Assembly,
-    identity: Identity,
+    identity: Known,
     /// It waits for its file.
     waiting: Option<Weak<WaitingStore>>,
+}
+
+/// Which disk a store is on. Its guard and its medium look at the same one: a store that waited finds its disk later.
+#[derive(Clone)]
+struct Known(Arc<Mutex<Identity>>);
+
+impl Known {
+    fn new(identity: Identity) -> Self {
+        Self(Arc::new(Mutex::new(identity)))
+    }
+
+    fn now(&self) -> Identity {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn becomes(&self, identity: Identity) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = identity;
+    }
 }
 
 impl Medium {
@@ -100,6 +136,7 @@ impl Medium {
             log,
             state: Mutex::new(State { open, offline, read_only, ..State::default() }),
             changed: Condvar::new(),
+            parent: None,
             checking: AtomicBool::new(false),
         });
         medium.set_follow(settings);
@@ -107,7 +144,7 @@ impl Medium {
     }
 
     /// The same medium once more, with some of its stores.
-    fn beside(&self, open: Vec<Open>) -> Arc<Self> {
+    fn beside(self: &Arc<Self>, open: Vec<Open>) -> Arc<Self> {
         Arc::new(Self {
             name: self.name.clone(),
             storage: self.storage.clone(),
@@ -115,6 +152,7 @@ impl Medium {
             log: self.log.clone(),
             state: Mutex::new(State { open, ..State::default() }),
             changed: Condvar::new(),
+            parent: Some(self.clone()),
             checking: AtomicBool::new(false),
         })
     }
@@ -158,23 +196,27 @@ impl Medium {
     /// What a reload found at the paths of single clients. Sessions at paths that lead to another disk now are split off
     /// into a medium of their own, to be fenced; the next client gets what is there.
     #[must_use]
-    pub fn split_off(&self, found: &[(PathBuf, Option<Probe>)]) -> Option<Arc<Self>> {
+    pub fn split_off(self: &Arc<Self>, found: &[(PathBuf, Option<Probe>)]) -> Option<Arc<Self>> {
         let mut state = self.lock();
         let mut moved = Vec::new();
         for (path, now) in found {
             let Some(now) = now else { continue };
             if state.seen.get(path).is_some_and(|seen| !seen.identity.same_disk(&now.identity)) {
                 state.seen.insert(path.clone(), now.clone());
-                moved.push(path);
+                self.shared.forget_poison(path);
+                moved.push((path, now));
             }
         }
-        let (elsewhere, stay): (Vec<Open>, _) = std::mem::take(&mut state.open)
-            .into_iter()
-            .partition(|open| moved.contains(&&open.assembly.path));
+        // Files follow their path, so some may be on the new one already.
+        let is_elsewhere = |open: &Open| {
+            let here = moved.iter().find(|(path, _)| **path == open.assembly.path);
+            here.is_some_and(|(_, now)| !open.identity.now().same_disk(&now.identity))
+        };
+        let (elsewhere, stay): (Vec<Open>, _) =
+            std::mem::take(&mut state.open).into_iter().partition(is_elsewhere);
         state.open = stay;
         drop(state);
-        let split = || self.beside(elsewhere);
-        (!moved.is_empty()).then(split)
+        (!elsewhere.is_empty()).then(|| self.beside(elsewhere))
     }
 
     /// Lets sessions in.
@@ -211,11 +253,15 @@ impl Medium {
         let mut state = self.lock();
         let all = std::mem::take(&mut state.open);
         let (on_it, elsewhere): (Vec<Open>, _) =
-            all.into_iter().partition(|open| open.identity.same_disk(&probe.identity));
+            all.into_iter().partition(|open| open.identity.now().same_disk(&probe.identity));
         state.open = elsewhere;
+        let arrived = state.arrived.clone();
         drop(state);
         let shared = if on_it.is_empty() { Shared::default() } else { self.shared.clone() };
-        Self::with(settings, on_it, shared, self.log.clone())
+        let successor = Self::with(settings, on_it, shared, self.log.clone());
+        // What was waited for has come, though it is another one now.
+        successor.lock().arrived = arrived;
+        successor
     }
 
     /// Detaches the medium from the catalog and leaves its sessions alone (`on_change = keep`).
@@ -267,6 +313,14 @@ impl Medium {
         if !seats.iter().all(|seats| seats.wait_empty(deadline)) {
             return false;
         }
+        if self.parent.as_ref().is_some_and(|parent| !parent.wait_let_go(deadline)) {
+            return false;
+        }
+        self.wait_let_go(deadline)
+    }
+
+    /// Waits until no thread holds a store without a seat.
+    fn wait_let_go(&self, deadline: Instant) -> bool {
         let rest = deadline.saturating_duration_since(Instant::now());
         let waited = self.changed.wait_timeout_while(self.lock(), rest, |state| state.holding > 0);
         !waited.unwrap_or_else(PoisonError::into_inner).1.timed_out()

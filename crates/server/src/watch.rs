@@ -14,27 +14,20 @@ pub fn run(shared: &Arc<Shared>, hanging: &Hanging, retired: &Retired) {
     let report = Report::new(shared.log.clone());
     loop {
         std::thread::sleep(EVERY);
-        end_sessions_on_other_disks(shared, retired, &report);
+        end_sessions_on_other_disks(shared, retired);
         let_successors_in(shared, hanging, &report);
     }
 }
 
 /// Each disk is looked at by a worker: one that does not answer holds up nobody but its own next look.
-fn end_sessions_on_other_disks(shared: &Shared, retired: &Retired, report: &Report) {
+fn end_sessions_on_other_disks(shared: &Shared, retired: &Retired) {
     let catalog = shared.catalog();
     // Also those whose export is gone and whose sessions stay: their path may lead elsewhere, their disk may not.
     let retired = retired.lock().unwrap_or_else(PoisonError::into_inner).clone();
     for medium in catalog.entries().iter().map(|entry| &entry.medium).chain(&retired) {
         let Some(check) = medium.begin_check() else { continue };
-        let (medium, report) = (medium.clone(), report.clone());
-        let share = Arc::as_ptr(&medium).addr();
-        let look = move || {
-            if let Some(why) = check.mismatch() {
-                for sitter in medium.revoke(false) {
-                    report.session_fenced(&sitter.peer, &medium.name, &why);
-                }
-            }
-        };
+        let share = Arc::as_ptr(medium).addr();
+        let look = move || check.end_sessions_elsewhere();
         shared.pool.submit(share, Box::new(look));
     }
 }

@@ -188,3 +188,46 @@ fn signals_to_the_server_are_none_to_its_commands() {
     assert!(server.terminate().success());
     assert!(server.lines().iter().any(|line| line.contains("goes on after the end")));
 }
+
+/// P2: the client of a removed export is let go at once, however long `postrun` takes.
+#[test]
+fn nobody_waits_for_postrun_but_its_own_session() {
+    let setup = server();
+    let disk = setup.dir().join("disk.img");
+    fs::write(&disk, [5; BLOCK]).expect("a disk");
+    let gate = setup.dir().join("gate");
+    let server = setup.start();
+    let slow = format!("postrun = while ! test -e {}; do sleep 0.01; done", gate.display());
+    server.write_export("disk", &disk, &slow);
+    server.reload().expect_complete();
+    let mut client = server.open("disk");
+    server.remove_conf("disk.conf");
+    server.reload().expect_complete();
+    assert!(client.is_closed(), "while postrun runs");
+    fs::write(&gate, "").expect("opened");
+}
+
+/// C-173: who is on its way in counts, or the commands of those who will be refused would run beside the one who is let in.
+#[test]
+fn one_place_means_one_prerun_at_a_time() {
+    let setup = server();
+    let (disk, log, gate) =
+        (setup.dir().join("disk.img"), setup.dir().join("notes"), setup.dir().join("gate"));
+    fs::write(&disk, [5; BLOCK]).expect("a disk");
+    let slow =
+        format!("prerun = {}; while ! test -e {}; do sleep 0.01; done", note(&log, "pre"), gate.display());
+    let server = setup.export("one", &disk, &format!("{slow}\nmaxconnections = 1")).start();
+    let mut first = server.connect();
+    let first = std::thread::spawn(move || first.go("one").map(|_| first));
+    assert_eq!(words(&log, 1), ["pre"]);
+    for _ in 0..10 {
+        let (_, why) = server.connect().go("one").expect_err("refused");
+        assert!(why.contains("1 of 1 connections in use"), "{why}");
+    }
+    fs::write(&gate, "").expect("opened");
+    let mut first = first.join().expect("no panic").expect("served");
+    assert_eq!(words(&log, 1), ["pre"]);
+    first.disc().expect("left");
+    assert!(first.is_closed());
+    server.connect().go("one").expect("the place is free again");
+}

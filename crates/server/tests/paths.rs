@@ -7,8 +7,8 @@ use common::{BLOCK, server};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use testkit::Client;
 use testkit::spec::*;
+use testkit::{Client, LoopDevice, is_root, skip_or_fail};
 
 /// The first byte of what a client gets, who comes over TCP from 127.0.0.1, or over the Unix socket.
 fn first_byte(mut client: Client, export: &str) -> Result<u8, String> {
@@ -190,4 +190,48 @@ fn layers_lie_over_disks_of_every_kind() {
     let parts = [fs::read(server.dir().join("part.0")), fs::read(server.dir().join("part.1"))];
     assert_eq!(parts.map(|part| part.expect("a part")), [vec![1; 5000], vec![2; 5000]]);
     assert_eq!(fs::read_dir(&tree).expect("a directory").count(), 0);
+}
+
+/// P3, P4: between reloads too, a device that was replaced under the path of one client ends the session of that one; and
+/// who is on the new file already is not disturbed by the reload that learns of it.
+#[test]
+fn only_the_client_whose_disk_moved_has_to_go() {
+    let setup = server().unix();
+    let dir = setup.dir().to_path_buf();
+    let images = ["a.img", "b.img", "c.img"].map(|name| dir.join(name));
+    images.iter().for_each(|image| fs::write(image, [0; 1 << 20]).expect("an image"));
+    let devices = images.each_ref().map(|image| LoopDevice::attach(image).filter(|_| is_root()));
+    let [Some(a), Some(b), Some(c)] = &devices else {
+        return skip_or_fail("only_the_client", "root and three free loop devices");
+    };
+    let (of_tcp, of_unix) = (dir.join("disk-127.0.0.1"), dir.join("disk-unix"));
+    common::point(&of_tcp, a.path());
+    common::point(&of_unix, b.path());
+    let server = setup.export("disk", &dir.join("disk-%s"), "").start();
+    let mut tcp = server.open("disk");
+    let mut unix = Client::connect_unix(&server.socket()).expect("it accepts");
+    unix.go("disk").expect("served");
+    common::point(&of_unix, c.path());
+    assert!(unix.is_closed());
+    tcp.write(0, &[9]).expect("undisturbed");
+    tcp.flush().expect("flushed");
+    assert!(fs::read(&images[2]).expect("the image").iter().all(|&byte| byte == 0));
+}
+
+/// P3: a client that came after its file was replaced is on the new one, and the next reload knows.
+#[test]
+fn a_client_that_is_on_its_new_file_already_stays() {
+    let setup = server();
+    let dir = setup.dir().to_path_buf();
+    write(&dir.join("disk-127.0.0.1"), 1);
+    let server = setup.export("disk", &dir.join("disk-%s"), "").start();
+    let mut old = server.open("disk");
+    write(&dir.join("new"), 2);
+    fs::rename(dir.join("new"), dir.join("disk-127.0.0.1")).expect("it takes its place");
+    let mut new = server.open("disk");
+    let reloaded = server.reload().expect_complete();
+    assert_eq!(reloaded.closing.fenced, 1, "{:#?}", reloaded.events);
+    assert!(old.is_closed());
+    assert_eq!(new.read(0, 1), Ok(vec![2]));
+    new.write(0, &[3]).expect("undisturbed");
 }

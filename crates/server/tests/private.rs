@@ -12,7 +12,7 @@ use std::path::Path;
 use std::process::{Command, Output};
 use std::time::Duration;
 use testkit::spec::*;
-use testkit::{Outcome, ServerProcess, Setup};
+use testkit::{LoopDevice, Outcome, ServerProcess, Setup, is_root, skip_or_fail};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 const SIZE: usize = 2 * BLOCK + 100;
@@ -301,4 +301,73 @@ fn what_is_waited_for_is_never_made() {
     usr1(server.log().mark());
     assert_eq!(client.read(8192, BLOCK as u32), Ok(vec![1; BLOCK]), "it is not lost");
     assert_eq!(fs::read(&path).expect("the file"), [5; 100]);
+}
+
+fn arrive(server: &ServerProcess) {
+    let mark = server.log().mark();
+    server.signal(Signal::USR1).expect("it runs");
+    let switched = server.log().wait_from(mark, |line| line.contains("Waiting for file ended"), PATIENCE);
+    assert!(switched.is_some());
+}
+
+/// P2: a session that has gone on in its file is a session on that file: another one at the path fences it, whether
+/// somebody else was there meanwhile or not.
+#[test]
+fn a_session_whose_file_came_is_fenced_like_any_other() {
+    for another_comes in [false, true] {
+        let setup = server();
+        let (path, new) = (setup.dir().join("later.img"), setup.dir().join("new.img"));
+        let server = setup.export("wait", &path, "waitfile = true\nfilesize = 8192").start();
+        let mut client = server.open("wait");
+        client.write(0, &[1; BLOCK]).expect("a whole page");
+        fs::write(&path, [5; 8192]).expect("it comes");
+        arrive(&server);
+        if another_comes {
+            server.open("wait").disc().expect("left");
+        }
+        let old = fs::File::open(&path).expect("the file");
+        fs::write(&new, [6; 8192]).expect("another one");
+        fs::rename(&new, &path).expect("it takes its place");
+        let reloaded = server.reload().expect_complete();
+        assert_eq!((reloaded.closing.changed, reloaded.closing.fenced), (1, 1), "{:#?}", reloaded.events);
+        assert_ne!(client.write(0, &[9; BLOCK]), Ok(()));
+        assert!(client.is_closed());
+        let mut first = [0];
+        std::os::unix::fs::FileExt::read_exact_at(&old, &mut first, 0).expect("read");
+        assert_eq!((first[0], server.open("wait").read(0, 1)), (1, Ok(vec![6])));
+    }
+}
+
+/// P4: pages that waited are not merged into another disk than the one that the last reload saw, nor does a session stay
+/// on a disk that is not at its path any more.
+#[test]
+fn what_waited_does_not_land_on_another_disk() {
+    let setup = server();
+    let images = [setup.dir().join("one.img"), setup.dir().join("two.img")];
+    images.iter().for_each(|image| fs::write(image, [0; 1 << 20]).expect("an image"));
+    let devices = images.each_ref().map(|image| LoopDevice::attach(image).filter(|_| is_root()));
+    let [Some(one), Some(two)] = &devices else {
+        return skip_or_fail("what_waited", "root and two free loop devices");
+    };
+    let link = setup.dir().join("disk");
+    let server = setup.export("wait", &link, "waitfile = true\nfilesize = 1048576").start();
+    let mut client = server.open("wait");
+    client.write(0, &[1; BLOCK]).expect("a whole page");
+    common::point(&link, one.path());
+    server.reload().expect_complete();
+    assert!(server.connect().go("wait").is_ok(), "it waits like the others");
+    common::point(&link, two.path());
+    let mark = server.log().mark();
+    server.signal(Signal::USR1).expect("it runs");
+    let refused = server.log().wait_from(mark, |line| line.contains("still waiting for"), PATIENCE);
+    assert!(refused.is_some_and(|(_, line)| line.contains("another disk")));
+    common::point(&link, one.path());
+    arrive(&server);
+    assert_eq!(client.read(0, 1), Ok(vec![1]));
+    common::point(&link, two.path());
+    let fenced =
+        server.wait_for(|line| line.contains("session fenced") && line.contains("another disk"), PATIENCE);
+    assert!(fenced.is_some(), "the watch knows which disk it is on");
+    assert!(client.is_closed());
+    assert!(fs::read(two.path()).expect("the device").iter().all(|&byte| byte == 0));
 }

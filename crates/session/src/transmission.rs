@@ -97,6 +97,8 @@ pub(crate) fn transmit(host: &dyn Host, sitter: &Arc<Sitter>, agreed: Agreed, in
     let ending = transmission.finish(ending);
     drop(transmission);
     drop(seat);
+    // Before what the host does after each session, which may take its time: the client is not to wait for that.
+    sitter.channel.close();
     drop(hold);
     ending
 }

@@ -2,7 +2,7 @@
 //! open or opens it.
 
 use super::guard::DiskGuard;
-use super::{Medium, Offline, Open, State};
+use super::{Known, Medium, Offline, Open, State};
 use crate::assemble::{self, Assembled, Assembly};
 use session::{Entered, Export, Limits, Offer, Sitter};
 use std::path::Path;
@@ -36,29 +36,43 @@ pub struct Visit<'a> {
 }
 
 impl Medium {
-    /// Whether one more session may come, before anything is done for it.
+    /// Lets one more session come, before anything is done for it. It counts from here on.
     ///
     /// # Errors
     /// The limit, and how many there are.
-    pub fn has_room(&self, settings: &config::Export) -> Result<(), Closed> {
-        room(&self.lock(), settings)
+    pub fn let_come(self: &Arc<Self>, settings: &config::Export) -> Result<Room, Closed> {
+        let mut state = self.lock();
+        let sessions: usize = state.open.iter().map(|open| open.seats.sitters().len()).sum();
+        let sessions = sessions + state.coming;
+        if !settings.maxconnections.admits(sessions) {
+            let max = settings.maxconnections.0.max(0);
+            let why =
+                format!("Connection not allowed (too many clients): {sessions} of {max} connections in use");
+            return Err(Closed::Because(why));
+        }
+        state.coming += 1;
+        Ok(Room { medium: self.clone(), counted: true })
     }
 
     /// Enters a session: shares an open store or opens one.
-    pub fn enter(self: &Arc<Self>, visit: &Visit<'_>, sitter: &Arc<Sitter>) -> Result<Entered, Closed> {
+    pub fn enter(
+        self: &Arc<Self>,
+        visit: &Visit<'_>,
+        sitter: &Arc<Sitter>,
+        mut room: Room,
+    ) -> Result<Entered, Closed> {
         // Declared first, dropped last: a store that is not wanted after all is closed before the count says so.
         let _counted = self.count_opening()?;
         let export = self.export(visit)?;
-        // Counting and taking a seat are one act: two who come for the last place must not both get it.
-        let state = self.lock();
-        if state.closed {
-            return Err(Closed::Replaced);
+        // To be counted as coming and to have a seat is never seen at once.
+        let mut state = self.lock();
+        let seat = if state.closed { None } else { export.seats.take(sitter) };
+        if seat.is_some() {
+            state.coming -= 1;
+            room.counted = false;
         }
-        room(&state, visit.settings)?;
-        match export.seats.take(sitter) {
-            Some(seat) => Ok(Entered::new(export, seat)),
-            None => Err(Closed::Replaced),
-        }
+        drop(state);
+        seat.map(|seat| Entered::new(export, seat)).ok_or(Closed::Replaced)
     }
 
     /// What a session under these settings would be offered.
@@ -79,18 +93,19 @@ impl Medium {
         let assembled = self.open_store(&probe, &assembly)?;
         let private = assembly.is_private();
         let offer = assemble::offer(&*assembled.store, visit.settings, private, visit.limits);
+        let known = Known::new(assembled.identity);
         let guard = DiskGuard {
             medium: self.clone(),
             store: assembled.store.clone(),
             assembly: assembly.clone(),
-            identity: assembled.identity.clone(),
+            identity: known.clone(),
         };
         let export = Export::new(self.name.clone(), offer, assembled.store, Arc::new(guard));
         let open = Open {
             export: Arc::downgrade(&export),
             seats: export.seats.clone(),
             assembly,
-            identity: assembled.identity,
+            identity: known,
             waiting: assembled.waiting.as_ref().map(Arc::downgrade),
         };
         self.publish(&export, open, probe)?;
@@ -106,8 +121,15 @@ impl Medium {
         if state.read_only && open.assembly.access == Access::ReadWrite {
             export.read_only_now.store(true, Ordering::SeqCst);
         }
-        if !open.identity.to_be_created() {
-            let opened = Probe { identity: open.identity.clone(), ..probe };
+        let identity = open.identity.now();
+        // A reload may have found another disk there since this one was looked at.
+        let seen = state.seen.get(&open.assembly.path);
+        if seen.is_some_and(|seen| !identity.to_be_created() && self.is_other_disk(&seen.identity, &identity))
+        {
+            return Err(Closed::Replaced);
+        }
+        if !identity.to_be_created() {
+            let opened = Probe { identity, ..probe };
             state.seen.entry(open.assembly.path.clone()).or_insert(opened);
         }
         state.open.retain(|open| open.export.strong_count() > 0 || !open.seats.is_empty());
@@ -175,7 +197,8 @@ impl Medium {
         let probe = assembly.probe().map_err(|error| unavailable(&assembly.path, &error))?;
         assembly.is_wanted(&probe.identity).map_err(Closed::Because)?;
         match self.lock().seen.get(&assembly.path) {
-            Some(seen) if self.is_other_disk(&seen.identity, &probe.identity) => {
+            // Where nothing is looked at, nothing is another disk.
+            Some(seen) if !assembly.is_nowhere() && self.is_other_disk(&seen.identity, &probe.identity) => {
                 Err(Closed::Because(other_disk(&assembly.path, &seen.identity, &probe.identity)))
             }
             _ => Ok(probe),
@@ -200,7 +223,7 @@ impl Medium {
             .open
             .iter()
             .filter(|open| open.assembly.path == assembly.path && open.assembly.access == assembly.access)
-            .filter(|open| open.identity.same_disk(&probe.identity) && open.waiting.is_none())
+            .filter(|open| open.identity.now().same_disk(&probe.identity) && open.waiting.is_none())
             .filter_map(|open| open.export.upgrade())
             .collect();
         let fits = |export: &&Arc<Export>| {
@@ -215,8 +238,8 @@ impl Medium {
 
     /// Opens, and looks again: between the probe and the opening another disk may have taken the path.
     fn open_store(&self, probe: &Probe, assembly: &Assembly) -> Result<Assembled, Closed> {
-        let assembled =
-            assembly.open(&self.shared.poison).map_err(|error| unavailable(&assembly.path, &error))?;
+        let poison = self.shared.poison(&assembly.path);
+        let assembled = assembly.open(&poison).map_err(|error| unavailable(&assembly.path, &error))?;
         assembly.is_wanted(&assembled.identity).map_err(Closed::Because)?;
         if self.is_other_disk(&probe.identity, &assembled.identity) {
             let why = other_disk(&assembly.path, &probe.identity, &assembled.identity);
@@ -242,14 +265,18 @@ impl Medium {
     }
 }
 
-fn room(state: &State, settings: &config::Export) -> Result<(), Closed> {
-    let sessions: usize = state.open.iter().map(|open| open.seats.sitters().len()).sum();
-    if settings.maxconnections.admits(sessions) {
-        return Ok(());
+/// One session on its way in.
+pub struct Room {
+    medium: Arc<Medium>,
+    counted: bool,
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        if self.counted {
+            self.medium.lock().coming -= 1;
+        }
     }
-    let max = settings.maxconnections.0.max(0);
-    let why = format!("Connection not allowed (too many clients): {sessions} of {max} connections in use");
-    Err(Closed::Because(why))
 }
 
 pub(super) fn other_disk(path: &Path, seen: &Identity, now: &Identity) -> String {

@@ -1,23 +1,22 @@
 //! Whether what is open is still the disk that was meant (P4): asked before the first write of each connection, and by the
 //! watch once a second.
 
-use super::Medium;
 use super::entering::other_disk;
+use super::{Known, Medium};
 use crate::assemble::Assembly;
 use crate::report::Report;
 use session::{Export, Guard, Sitter};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use store::{Cause, Identity, Store, StoreError};
+use store::{Cause, Store, StoreError};
 
 /// One check of a medium; over when it is dropped.
 pub struct Check(Arc<Medium>);
 
 impl Check {
-    /// What is at the path instead of the disk that was meant.
-    #[must_use]
-    pub fn mismatch(&self) -> Option<String> {
-        self.0.mismatch()
+    /// Ends the sessions on every store that is not the disk that was meant any more, and no others.
+    pub fn end_sessions_elsewhere(&self) {
+        self.0.end_sessions_elsewhere();
     }
 }
 
@@ -35,15 +34,19 @@ impl Medium {
         (in_use && !self.checking.swap(true, Ordering::SeqCst)).then(|| Check(self.clone()))
     }
 
-    /// Looks whether each open store is still the disk that was meant (P4), and says what is there instead.
-    fn mismatch(&self) -> Option<String> {
+    /// Looks whether each open store is still the disk that was meant (P4). Where the path depends on the client, another
+    /// client's disk is no concern of those whose own is there.
+    fn end_sessions_elsewhere(&self) {
         // The fence waits for this look as it does for an opening: it may hold the last reference to a store.
-        let _held = self.hold()?;
+        let Some(_held) = self.hold() else { return };
         let open: Vec<Arc<Export>> =
             self.lock().open.iter().filter_map(|open| open.export.upgrade()).collect();
-        open.iter()
-            .filter(|export| !export.seats.gate.is_revoked())
-            .find_map(|export| export.guard.check().err())
+        for export in open.iter().filter(|export| !export.seats.gate.is_revoked()) {
+            if let Err(why) = export.guard.check() {
+                let gone = export.seats.revoke();
+                export.guard.wrong_disk(&why, &gone);
+            }
+        }
     }
 
     /// What the path leads to now, against the disk that was opened.
@@ -56,12 +59,13 @@ impl Medium {
             Ok(()) => {}
         }
         // Of what is a session's own no path tells anything.
-        if self.lock().retired || eye.identity.to_be_created() {
+        let identity = eye.identity.now();
+        if self.lock().retired || identity.to_be_created() {
             return Ok(());
         }
         match eye.assembly.probe_again() {
-            Ok(probe) if self.is_other_disk(&eye.identity, &probe.identity) => {
-                Err(other_disk(&eye.assembly.path, &eye.identity, &probe.identity))
+            Ok(probe) if self.is_other_disk(&identity, &probe.identity) => {
+                Err(other_disk(&eye.assembly.path, &identity, &probe.identity))
             }
             // A link that is gone for a moment is no other disk; whether the disk itself is gone, `verify` has told.
             _ => Ok(()),
@@ -78,7 +82,7 @@ pub struct DiskGuard {
     /// What it was made from.
     pub assembly: Assembly,
     /// The disk that was opened.
-    pub identity: Identity,
+    pub(super) identity: Known,
 }
 
 impl Guard for DiskGuard {
