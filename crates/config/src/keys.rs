@@ -144,7 +144,12 @@ static KEYS: &[Key] = &[
     ),
     ours(generic("pskfile", Text, "", true, "Pre-shared keys, NAME:HEX a line.")),
     generic("tlsprio", Text, "", true, "TLS versions and ciphers, as GnuTLS writes them."),
-    export("exportname", Text, "(required)", "File or block device."),
+    export(
+        "exportname",
+        Text,
+        "(required)",
+        "File, block device, or with treefiles a directory; %s stands for the client.",
+    ),
     export("readonly", Flag, "false", "Refuse changes; open sessions lose their right to write too."),
     export("filesize", Bytes, "0", "Bytes to serve; 0 for all. Creates a missing file of that size."),
     export("flush", Flag, "true where the disk can", "Advertise FLUSH; false hides it."),

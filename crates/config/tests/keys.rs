@@ -287,3 +287,16 @@ fn keys_that_do_nothing_are_accepted_and_named() {
     ];
     assert_eq!(warnings, wanted);
 }
+
+/// An empty list of addresses is no list, as in the original; and a disk is not its own overlay, nor one overlay that of
+/// many disks.
+#[test]
+fn what_says_nothing_or_contradicts_itself_is_not_followed() {
+    let default = Generic::default().listenaddr;
+    assert_eq!(generic("listenaddr =\n").0.listenaddr, default);
+    assert_eq!(generic("listenaddr = ,\n").0.listenaddr, default);
+    for export in ["exportname=/a\noverlay=/a", "exportname=/a/%s\noverlay=/o"] {
+        let said = refused(&format!("[generic]\n[a]\n{export}\n"));
+        assert!(format!("{said:?}").contains("overlay"), "{said:?}");
+    }
+}

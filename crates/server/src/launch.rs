@@ -36,6 +36,8 @@ use std::time::{Duration, Instant};
 
 /// What commands after sessions get at the end of the server, which must be over within five seconds.
 const HOOKS_MAX: Duration = Duration::from_secs(3);
+/// What they get after requests that hung until the end.
+const HOOKS_MIN: Duration = Duration::from_millis(500);
 
 /// The program: returns the exit status.
 pub fn main(arguments: impl Iterator<Item = OsString>) -> u8 {
@@ -188,8 +190,9 @@ impl<'a> Start<'a> {
         wait_for_the_end(signals, &request, &shared);
         acceptor.stop();
         // Not by way of the reconciler: a reload that waits for a hung request must not keep the server from stopping.
+        let hooks_until = Instant::now() + HOOKS_MAX;
         fence::stop(&shared, &retired);
-        if !shared.hooks.wait_idle(Instant::now() + HOOKS_MAX) {
+        if !shared.hooks.wait_idle(hooks_until.max(Instant::now() + HOOKS_MIN)) {
             log.warning("a prerun or postrun goes on after the end of the server");
         }
         if let Some(pid_file) = pid_file {

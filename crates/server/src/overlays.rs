@@ -5,6 +5,7 @@ use crate::assemble::Assembly;
 use crate::cli::Task;
 use crate::exit::Exit;
 use config::{Changes, Config, Export, ExportName};
+use std::io;
 use std::path::{Path, PathBuf};
 use store::StoreError;
 
@@ -29,13 +30,20 @@ fn find<'c>(name: &ExportName, config: &'c Config) -> Result<(&'c Export, PathBu
         .get(name)
         .ok_or_else(|| Exit::Overlay(format!("the configuration has no export {name}")))?;
     match &export.storage.changes {
+        // The server counts relative ones from where it is, and nobody knows here where that was.
+        Changes::Overlay(path) if path.is_relative() || !export.storage.path.starts_with('/') => {
+            let what =
+                "only absolute paths can be committed or dropped; write them so in exportname and overlay";
+            Err(Exit::Overlay(format!("export {name}: {what}")))
+        }
         Changes::Overlay(path) => Ok((export, path.clone())),
         _ => Err(Exit::Overlay(format!("export {name} has no overlay; the key is overlay = PATH"))),
     }
 }
 
 fn commit(export: &Export, overlay: &Path) -> Result<String, StoreError> {
-    if !overlay.exists() {
+    // One that cannot be seen may hold something all the same.
+    if std::fs::symlink_metadata(overlay).is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
         return Ok(nothing(overlay));
     }
     // One path for all: an overlay of many bases would be none.

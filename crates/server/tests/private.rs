@@ -371,3 +371,39 @@ fn what_waited_does_not_land_on_another_disk() {
     assert!(client.is_closed());
     assert!(fs::read(two.path()).expect("the device").iter().all(|&byte| byte == 0));
 }
+
+/// P4, P6: an overlay is dropped or committed only where it is known which one it is, and then all of it goes: what stands
+/// behind a link, not the link.
+#[test]
+fn an_overlay_is_taken_for_nothing_else() {
+    let setup = server();
+    let path = disk(&setup);
+    let (overlay, link) = (setup.dir().join("real.overlay"), setup.dir().join("link.overlay"));
+    std::os::unix::fs::symlink(&overlay, &link).expect("a link");
+    let mut server = setup
+        .export("over", &path, &format!("overlay = {}", link.display()))
+        .export("here", Path::new("disk.img"), &format!("overlay = {}", overlay.display()))
+        .export("there", &path, "overlay = rel.overlay")
+        .start();
+    let dangling = task(&server, "--commit-overlay", "over");
+    assert!(dangling.status.code() == Some(1), "it may be on a file system that is away");
+    let dropped = task(&server, "--drop-overlay", "over");
+    assert!(dropped.status.code() == Some(1) && text(&dropped.stderr).contains("leads nowhere"));
+    for export in ["here", "there"] {
+        for option in ["--commit-overlay", "--drop-overlay"] {
+            let refused = task(&server, option, export);
+            assert_eq!(refused.status.code(), Some(1), "{option} {export}");
+            assert!(text(&refused.stderr).contains("absolute"), "{}", text(&refused.stderr));
+        }
+    }
+    fs::write(&overlay, "").expect("an empty file");
+    let mut client = server.open("over");
+    client.write_with(CMD_FLAG_FUA, 0, &[9; 10]).expect("written");
+    client.disc().expect("left");
+    assert!(client.is_closed());
+    let done = task(&server, "--commit-overlay", "over");
+    assert!(done.status.success(), "{}", text(&done.stderr));
+    assert!(!overlay.exists() && fs::symlink_metadata(&link).is_ok());
+    assert_eq!(fs::read(&path).expect("the disk")[..10], [9; 10]);
+    assert!(server.terminate().success());
+}

@@ -176,16 +176,8 @@ impl DeviceIdentity {
     fn lasting(&self) -> Option<String> {
         let own = self.serial.as_ref().map(|serial| format!("serial={}", Word(serial)));
         let own = own.or_else(|| self.wwid.as_ref().map(|wwid| format!("wwid={}", Word(wwid))));
-        let name = match own {
-            Some(own) => own,
-            // What has no name itself is known by what it stands on.
-            None if self.lower.is_empty() => return None,
-            None => {
-                let mut lower: Vec<String> = self.lower.iter().map(Self::lasting).collect::<Option<_>>()?;
-                lower.sort();
-                lower.join("+")
-            }
-        };
+        // What it stands on is no name for it: two volumes of one disk stand on the same.
+        let name = own?;
         Some(match self.partition {
             Some(part) => format!("{name},partition={}", part.number),
             None => name,
@@ -314,8 +306,7 @@ mod tests {
             "serial=S_1,partition=2"
         );
         let mapper = |lower| DeviceIdentity { rdev: (253, 0), lower, ..DeviceIdentity::default() };
-        assert_eq!(named(mapper(vec![disk(16, "b"), serial])), "serial=S_1+wwid=b");
-        assert_eq!(named(mapper(vec![disk(16, "b"), DeviceIdentity::default()])), "");
+        assert_eq!(named(mapper(vec![serial])), "", "two volumes of one disk are two");
         assert_eq!(named(DeviceIdentity { diskseq: Some(7), ..DeviceIdentity::default() }), "");
         assert_eq!(Identity::File { dev: 1, ino: 2 }.lasting(), "");
     }

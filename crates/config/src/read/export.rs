@@ -41,8 +41,6 @@ pub(crate) fn export(file: &Path, group: &Group) -> Found<Export> {
         origin: Origin { file: file.into(), line: group.line },
     };
     let splice = ("splice", reader.flag("splice"));
-    let copyonwrite = ("copyonwrite", reader.flag("copyonwrite"));
-    reader.exclude(copyonwrite, splice);
     reader.exclude(("datalog", settings.datalog), splice);
     if settings.datalog && settings.transactionlog.is_none() {
         reader.warn("datalog", "datalog has no effect without transactionlog");

@@ -15,7 +15,7 @@ pub(crate) fn generic(file: &Path, group: &Group) -> Found<Generic> {
     let settings = Generic {
         user: reader.text("user"),
         group: reader.text("group"),
-        listenaddr: reader.list("listenaddr").unwrap_or(default.listenaddr),
+        listenaddr: reader.list("listenaddr").filter(|list| !list.is_empty()).unwrap_or(default.listenaddr),
         listenaddr_given: reader.says("listenaddr"),
         port: reader.text("port").unwrap_or(default.port),
         port_given: reader.says("port"),
@@ -55,7 +55,6 @@ fn tls(reader: &mut Reader<'_>) -> Tls {
         keyfile: reader.path("keyfile"),
         cacertfile: reader.path("cacertfile"),
         pskfile: reader.path("pskfile"),
-        // The whole text until there is a reader of such strings: a function of the same shape.
         tlsprio: reader.understood("tlsprio", tlsprio::parse),
     };
     let keys = tls.is_set_up();

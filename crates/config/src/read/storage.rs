@@ -18,6 +18,9 @@ pub(super) fn storage(reader: &mut Reader<'_>) -> Storage {
         let what = "an overlay is for one disk, and here each client has its own";
         reader.error("overlay", what, "name one path in exportname");
     }
+    if matches!(&changes, Changes::Overlay(overlay) if overlay.as_os_str() == path.as_str()) {
+        reader.error("overlay", "the overlay is the disk itself", "name another file");
+    }
     if filesize.is_none() {
         for key in asked.of_no_size_of_their_own(layout, &changes) {
             reader.warn(key, &format!("{key} has no size of its own, so the disk is empty: give filesize"));
@@ -117,6 +120,8 @@ impl Asked {
 
     /// The original's rule, and ours in its words: what would be served is not what one of the two says.
     fn refuse_mixtures(&self, reader: &mut Reader<'_>) {
+        let splice = ("splice", reader.flag("splice"));
+        reader.exclude(("copyonwrite", self.copyonwrite), splice);
         reader.exclude(("copyonwrite", self.copyonwrite), ("waitfile", self.waitfile));
         reader.exclude(("treefiles", self.treefiles), ("waitfile", self.waitfile));
         let overlay = ("overlay", self.overlay.is_some());

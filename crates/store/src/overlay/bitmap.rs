@@ -157,12 +157,14 @@ fn check(header: &[u8], base: Base<'_>) -> Result<(), StoreError> {
 impl Base<'_> {
     /// Pages of one disk over another would be no disk at all, and committed they would destroy it (P4).
     fn is(self, name: &str) -> Result<(), StoreError> {
-        if name.is_empty() || self.name.is_empty() || name == self.name {
+        if name == self.name {
             return Ok(());
         }
+        let shown =
+            |name: &str| if name.is_empty() { "one without a name".to_owned() } else { name.to_owned() };
+        let (name, there) = (shown(name), shown(self.name));
         Err(refused(format!(
-            "the overlay belongs to another disk: it was made over {name}, and {} is there",
-            self.name
+            "the overlay belongs to another disk: it was made over {name}, and {there} is there"
         )))
     }
 }

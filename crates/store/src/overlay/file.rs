@@ -5,7 +5,7 @@ use crate::file::FileStore;
 use crate::scratch::{Held, leads_to, lock, of_ours};
 use crate::{Cause, Poison, StoreError, Verb};
 use rustix::fd::OwnedFd;
-use rustix::fs::{FileType, Mode, OFlags, fstat, fsync, ftruncate, open as open_path, unlink};
+use rustix::fs::{FileType, Mode, OFlags, fstat, fsync, ftruncate, lstat, open as open_path, unlink};
 use rustix::io::Errno;
 use std::path::Path;
 use std::sync::Arc;
@@ -24,7 +24,7 @@ pub fn open_overlay(path: &Path, size: u64, poison: Arc<Poison>) -> Result<FileS
     let shown = path.display();
     let failed = |cause| StoreError { verb: Verb::Open, offset: 0, len: size, cause };
     let system = |errno| failed(Cause::Other(format!("the overlay {shown}: {}", words(errno))));
-    let fd = open_locked(path).map_err(|errno| match errno {
+    let fd = open_locked(|| open_or_make(path), path).map_err(|errno| match errno {
         Errno::WOULDBLOCK => {
             failed(Cause::Other(format!("the overlay {shown} is in use: somebody else has it")))
         }
@@ -57,37 +57,36 @@ pub fn remove_overlay(path: &Path) -> Result<bool, StoreError> {
         let cause = Cause::Other(format!("the overlay {shown} {what}"));
         StoreError { verb: Verb::Open, offset: 0, len: 0, cause }
     };
-    let system = |errno| failed(&format!("cannot be opened: {}", words(errno)));
-    let fd = match open_path(path, FLAGS, Mode::empty()) {
+    let opened = open_locked(|| open_path(path, FLAGS, Mode::empty()), path);
+    let _locked = match opened {
         Ok(fd) => fd,
+        Err(Errno::NOENT) if lstat(path).is_ok() => return Err(failed("is a link that leads nowhere")),
         Err(Errno::NOENT) => return Ok(false),
-        Err(errno) => return Err(system(errno)),
-    };
-    match lock(&fd) {
         Err(Errno::WOULDBLOCK) => return Err(failed("is in use: somebody else has it")),
-        locked => locked.map_err(system)?,
-    }
+        Err(errno) => return Err(failed(&format!("cannot be opened: {}", words(errno)))),
+    };
     // Locked until the name is gone: whoever comes meanwhile sees that it has another file.
     forget_overlay(path)?;
     Ok(true)
 }
 
-/// Removes the name of an overlay that the caller has open, and with it the lock.
+/// Removes the file of an overlay that the caller has open, and with it the lock. A link to it stays.
 ///
 /// # Errors
 /// What the system says of the path.
 pub fn forget_overlay(path: &Path) -> Result<(), StoreError> {
-    unlink(path).and_then(|()| sync_name(path)).map_err(|errno| {
-        let cause =
-            Cause::Other(format!("the overlay {} cannot be removed: {}", path.display(), words(errno)));
+    let failed = |why: String| {
+        let cause = Cause::Other(format!("the overlay {} cannot be removed: {why}", path.display()));
         StoreError { verb: Verb::Open, offset: 0, len: 0, cause }
-    })
+    };
+    let file = std::fs::canonicalize(path).map_err(|error| failed(error.to_string()))?;
+    unlink(&file).and_then(|()| sync_name(&file)).map_err(|errno| failed(words(errno)))
 }
 
 /// WOULDBLOCK: somebody else has it.
-fn open_locked(path: &Path) -> Result<OwnedFd, Errno> {
+fn open_locked(open: impl Fn() -> Result<OwnedFd, Errno>, path: &Path) -> Result<OwnedFd, Errno> {
     for _ in 0..TRIES {
-        let fd = open_or_make(path)?;
+        let fd = open()?;
         lock(&fd)?;
         // Whoever had it may have removed it before it was ours: then that is another file now, or none.
         if names(path, &fd) {
