@@ -182,10 +182,9 @@ impl Assembly {
 
     fn open_overlay(&self, path: &Path, poison: &Arc<Poison>) -> Result<Assembled, StoreError> {
         let base = self.open_base()?;
-        let size = OverlayStore::kept_size(base.store.geometry().size);
-        let upper = Arc::new(store::open_overlay(path, size, poison.clone())?);
-        let store = Arc::new(OverlayStore::kept_over(base.store, &base.identity.lasting(), upper)?);
-        Ok(Assembled { store, identity: base.identity, waiting: None })
+        let identity = base.identity.clone();
+        let store = Arc::new(overlay_over(base, path, poison.clone())?);
+        Ok(Assembled { store, identity, waiting: None })
     }
 
     /// The overlay over a base that may be written, to carry its pages into it.
@@ -198,9 +197,7 @@ impl Assembly {
             let cause = Cause::Moved(why);
             StoreError { verb: Verb::Open, offset: 0, len: 0, cause }
         })?;
-        let size = OverlayStore::kept_size(base.store.geometry().size);
-        let upper = Arc::new(store::open_overlay(overlay, size, Arc::default())?);
-        OverlayStore::kept_over(base.store, &base.identity.lasting(), upper)
+        overlay_over(base, overlay, Arc::default())
     }
 
     fn open_temporary(&self) -> Result<Assembled, StoreError> {
@@ -232,6 +229,13 @@ impl Assembly {
         };
         Spec { path: self.path.clone(), filesize: self.storage.filesize, write, layout }
     }
+}
+
+/// The overlay in that file, of that base.
+fn overlay_over(base: store::Opened, path: &Path, poison: Arc<Poison>) -> Result<OverlayStore, StoreError> {
+    let size = OverlayStore::kept_size(base.store.geometry().size);
+    let upper = Arc::new(store::open_overlay(path, size, poison)?);
+    OverlayStore::kept_over(base.store, &base.identity.lasting(), upper)
 }
 
 /// A template with the client's name in it (C-159, C-160).
