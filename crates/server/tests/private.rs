@@ -323,7 +323,9 @@ fn a_session_whose_file_came_is_fenced_like_any_other() {
         fs::write(&path, [5; 8192]).expect("it comes");
         arrive(&server);
         if another_comes {
-            server.open("wait").disc().expect("left");
+            let mut another = server.open("wait");
+            another.disc().expect("left");
+            assert!(another.is_closed());
         }
         let old = fs::File::open(&path).expect("the file");
         fs::write(&new, [6; 8192]).expect("another one");

@@ -97,8 +97,11 @@ pub(crate) fn transmit(host: &dyn Host, sitter: &Arc<Sitter>, agreed: Agreed, in
     let ending = transmission.finish(ending);
     drop(transmission);
     drop(seat);
-    // Before what the host does after each session, which may take its time: the client is not to wait for that.
-    sitter.channel.close();
+    // Whoever leaves by himself sees the end when the host has done what it does after each session, and can come again to
+    // a place that is ready, as with the original. Whoever is cut off is not to wait for that.
+    if matches!(ending, Ending::Fenced | Ending::WrongDisk(_)) {
+        sitter.channel.close();
+    }
     drop(hold);
     ending
 }
