@@ -91,7 +91,7 @@ fn configuration(port: u16, disk: &Path) -> String {
     let disk = disk.display();
     format!(
         "[generic]\nport = {port}\nlistenaddr = 127.0.0.1\nallowlist = true\n\
-         [disk]\nexportname = {disk}\n\
+         [disk]\nexportname = {disk}\nflush = true\n\
          [locked]\nexportname = {disk}\nreadonly = true\n\
          [cut]\nexportname = {disk}\nfilesize = 1048576\nreadonly = true\n\
          [plain]\nexportname = {disk}\nreadonly = true\nflush = false\nfua = false\nrotational = true\n"
