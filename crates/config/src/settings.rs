@@ -10,7 +10,7 @@ pub use storage::{Changes, Layout, Storage, Virtstyle, WantedIdentity};
 
 use crate::name::ExportName;
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Everything.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -79,4 +79,9 @@ pub struct Origin {
     pub file: PathBuf,
     /// From 1.
     pub line: u32,
+}
+
+/// A path as it is shown; nothing where there is none.
+fn path(path: &Option<PathBuf>) -> String {
+    path.as_deref().unwrap_or(Path::new("")).display().to_string()
 }

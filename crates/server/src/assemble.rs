@@ -45,34 +45,36 @@ impl Assembly {
             Some(style) => filled(&storage.path, &peer.named(Some(style))),
             None => storage.path.clone(),
         };
-        Self::new(settings, path, peer.named(None))
+        Self::new(storage, access(settings), path, peer.named(None))
     }
 
     /// For any client; none where the path depends on the client.
     #[must_use]
     pub fn for_all(settings: &config::Export) -> Option<Self> {
-        let storage = &settings.storage;
-        storage.client.is_none().then(|| Self::new(settings, storage.path.clone(), String::new()))
+        Self::common(&settings.storage).map(|common| Self { access: access(settings), ..common })
     }
 
     /// For a look at what all clients have in common.
     #[must_use]
     pub fn common(storage: &Storage) -> Option<Self> {
-        let settings =
-            config::Export { storage: storage.clone(), ..config::Export::new("".into(), String::new()) };
-        Self::for_all(&settings)
+        storage
+            .client
+            .is_none()
+            .then(|| Self::new(storage, Access::ReadWrite, storage.path.clone(), String::new()))
     }
 
     /// For whoever was at this path before.
     #[must_use]
     pub fn at(settings: &config::Export, path: &Path) -> Self {
-        Self { path: path.into(), ..Self::new(settings, String::new(), String::new()) }
+        Self {
+            path: path.into(),
+            ..Self::new(&settings.storage, access(settings), String::new(), String::new())
+        }
     }
 
-    fn new(settings: &config::Export, path: String, client: String) -> Self {
-        let access = if settings.readonly { Access::ReadOnly } else { Access::ReadWrite };
-        let storage = settings.storage.clone();
-        Self { path: path.into(), access, client, wanted: wanted(&storage), storage, waits: false }
+    fn new(storage: &Storage, access: Access, path: String, client: String) -> Self {
+        let (wanted, storage) = (wanted(storage), storage.clone());
+        Self { path: path.into(), access, client, wanted, storage, waits: false }
     }
 
     /// What is served is not there yet, or is.
@@ -229,6 +231,10 @@ impl Assembly {
         };
         Spec { path: self.path.clone(), filesize: self.storage.filesize, write, layout }
     }
+}
+
+fn access(settings: &config::Export) -> Access {
+    if settings.readonly { Access::ReadOnly } else { Access::ReadWrite }
 }
 
 /// The overlay in that file, of that base.

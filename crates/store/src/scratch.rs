@@ -50,7 +50,7 @@ pub fn scratch(
     let sized = ftruncate(&fd, size).and_then(|()| fstat(&fd));
     let held = Held { remove: Some(path) };
     match sized {
-        Ok(found) => Ok(of_ours(fd, &found, size, poison, held)),
+        Ok(found) => Ok(of_ours(fd, &found, size, poison, Some(held))),
         Err(errno) => {
             held.let_go(&fd);
             Err(failed(errno))
@@ -59,11 +59,17 @@ pub fn scratch(
 }
 
 /// A store over a file that was made or taken for us alone.
-pub(crate) fn of_ours(fd: OwnedFd, found: &Stat, size: u64, poison: Arc<Poison>, held: Held) -> FileStore {
+pub(crate) fn of_ours(
+    fd: OwnedFd,
+    found: &Stat,
+    size: u64,
+    poison: Arc<Poison>,
+    held: Option<Held>,
+) -> FileStore {
     let identity = Identity::File { dev: found.st_dev, ino: found.st_ino };
     let block = u32::try_from(found.st_blksize).unwrap_or(0);
     let mut store = FileStore::new(fd, Probe { identity, size, kind: Kind::File }, true, block, poison);
-    store.held = Some(held);
+    store.held = held;
     store
 }
 

@@ -2,9 +2,9 @@
 
 use crate::errno::{Medium, cause, retry};
 use crate::file::FileStore;
-use crate::identity::Identity;
 use crate::open::failed;
-use crate::{Kind, Poison, Probe, StoreError};
+use crate::scratch::of_ours;
+use crate::{Poison, StoreError};
 use rustix::fd::OwnedFd;
 use rustix::fs::{Mode, OFlags, fstat, ftruncate, open, unlink};
 use rustix::io::Errno;
@@ -30,9 +30,7 @@ pub fn open_temporary(path: &Path, size: u64, poison: Arc<Poison>) -> Result<Fil
     unlink(&name).map_err(refused)?;
     retry(|| ftruncate(&fd, size)).map_err(refused)?;
     let made = fstat(&fd).map_err(refused)?;
-    let identity = Identity::File { dev: made.st_dev, ino: made.st_ino };
-    let block = u32::try_from(made.st_blksize).unwrap_or(0);
-    let mut store = FileStore::new(fd, Probe { identity, size, kind: Kind::File }, true, block, poison);
+    let mut store = of_ours(fd, &made, size, poison, None);
     store.passing = true;
     Ok(store)
 }

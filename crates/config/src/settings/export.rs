@@ -1,9 +1,9 @@
 //! One export, besides where its bytes are.
 
-use super::{Origin, Storage};
+use super::{Origin, Storage, path};
 use crate::name::ExportName;
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// One export.
@@ -130,10 +130,6 @@ impl Export {
             ("timeout", timeout.unwrap_or_default().as_secs().to_string()),
         ]
     }
-}
-
-fn path(path: &Option<PathBuf>) -> String {
-    path.as_deref().unwrap_or(Path::new("")).display().to_string()
 }
 
 impl PartialEq for Export {

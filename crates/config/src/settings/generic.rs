@@ -1,7 +1,8 @@
 //! What concerns the whole server.
 
+use super::path;
 use crate::tlsprio::TlsPriority;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// `[generic]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -136,8 +137,4 @@ fn priority(priority: &TlsPriority) -> String {
 
 fn text(text: &Option<String>) -> String {
     text.clone().unwrap_or_default()
-}
-
-fn path(path: &Option<PathBuf>) -> String {
-    path.as_deref().unwrap_or(Path::new("")).display().to_string()
 }

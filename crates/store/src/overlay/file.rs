@@ -44,7 +44,7 @@ pub fn open_overlay(path: &Path, size: u64, poison: Arc<Poison>) -> Result<FileS
         );
         return Err(failed(Cause::Unsupported(why)));
     }
-    Ok(of_ours(fd, &found, size, poison, Held { remove: None }))
+    Ok(of_ours(fd, &found, size, poison, Some(Held { remove: None })))
 }
 
 /// Removes the file of an overlay that nobody has, and with it everything that was written. False where there is none.
