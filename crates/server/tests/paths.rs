@@ -49,7 +49,8 @@ fn a_path_names_the_client_in_the_style_that_is_wanted() {
     }
     assert_eq!((tcp("none"), tcp("percent")), (Ok(20), Ok(21)));
     let line = format!("assigned file is {}", dir.join("hash/127/0/0/1").display());
-    assert!(server.lines().iter().any(|said| said.ends_with(&line)), "the log names the file");
+    let patience = std::time::Duration::from_secs(20);
+    assert!(server.wait_for(|said| said.ends_with(&line), patience).is_some(), "the log names the file");
 }
 
 /// P3, P4: where each client has its own file, another file under the path of one is no business of the others.
