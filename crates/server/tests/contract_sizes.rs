@@ -54,7 +54,9 @@ fn a_size_of_its_own_cuts_makes_and_extends() {
     assert_eq!(server.connect().go("cut").expect("served").size, 4096);
     let refused = server.connect().go("beyond").expect_err("too big");
     assert_eq!(refused.0, REP_ERR_POLICY);
-    let said = |words: &str| server.lines().iter().any(|line| line.contains(words));
+    let said = |words: &str| {
+        server.wait_for(|line| line.contains(words), std::time::Duration::from_secs(20)).is_some()
+    };
     assert!(said("Size of exported file is too big"), "{:?}", server.lines());
     for (name, path) in [("made", &made), ("empty", &empty)] {
         assert_eq!(server.connect().go(name).expect("served").size, 12_345);
@@ -80,7 +82,11 @@ fn a_missing_file_is_refused_until_it_is_there() {
     client.send_option(OPT_EXPORT_NAME, b"late").expect("sent");
     client.expect_eof();
     let line = format!("Could not open exported file {}: No such file or directory", path.display());
-    assert!(server.lines().iter().any(|text| text.contains(&line)), "{:?}", server.lines());
+    assert!(
+        server.wait_for(|text| text.contains(&line), std::time::Duration::from_secs(20)).is_some(),
+        "{:?}",
+        server.lines()
+    );
     fs::write(&path, [5; BLOCK]).expect("a disk");
     assert_eq!(server.connect().go("late").expect("served").size, BLOCK as u64);
 }

@@ -187,7 +187,9 @@ fn signals_to_the_server_are_none_to_its_commands() {
     assert_eq!(words(&log, 1), ["hangs"]);
     server.signal(Signal::HUP).expect("it runs");
     assert!(server.terminate().success());
-    assert!(server.lines().iter().any(|line| line.contains("goes on after the end")));
+    assert!(
+        server.wait_for(|line| line.contains("goes on after the end"), Duration::from_secs(20)).is_some()
+    );
 }
 
 /// P2: the client of a removed export is let go at once, however long `postrun` takes.

@@ -120,7 +120,10 @@ fn a_failed_sync_is_never_forgotten() {
     server.reload().expect_complete();
     refuse(&mut server.open("disk"));
     let said = |line: &str| line.contains("export disk") && line.contains("flush");
-    assert!(server.lines().iter().any(|line| said(line)), "the operator is told");
+    assert!(
+        server.wait_for(|line| said(line), std::time::Duration::from_secs(20)).is_some(),
+        "the operator is told"
+    );
     // Another disk under the name is another matter.
     let text = fs::read_to_string(server.config_path()).expect("the configuration");
     fs::write(server.config_path(), text.replace("disk.img", "other.img")).expect("written");
