@@ -8,13 +8,21 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// What each room may depend on when it is used, tests aside. `server` may use all of them.
-const MAY_USE: &[(&str, &[&str])] = &[
-    ("wire", &[]),
-    ("config", &[]),
-    ("control", &[]),
-    ("store", &["rustix", "libc"]),
-    ("session", &["wire", "store", "loom"]),
-    ("testkit", &["store", "rustix"]),
+const MAY_USE: &[(&str, &str)] = &[
+    ("wire", ""),
+    ("config", ""),
+    (
+        "control",
+        "axum http-body-util hyper hyper-util jiff rustix serde serde_json tokio tower utoipa utoipa-axum",
+    ),
+    (
+        "nbdctl",
+        "clap clap_complete config control http-body-util hyper hyper-util jiff ratatui rustix serde serde_json \
+         sqlx tokio",
+    ),
+    ("store", "rustix libc"),
+    ("session", "wire store loom"),
+    ("testkit", "store rustix"),
 ];
 
 /// Files over 400 lines that are one noun all the same. Each is a debt with a reason.
@@ -134,7 +142,7 @@ fn every_room_depends_only_on_what_the_table_allows() {
             continue;
         };
         let used = dependencies(&read(format!("crates/{room}/Cargo.toml")), in_use);
-        let strange = used.iter().filter(|name| !allowed.contains(&name.as_str()));
+        let strange = used.iter().filter(|name| !allowed.split(' ').any(|allowed| allowed == *name));
         problems.extend(strange.map(|name| format!("{room} may not use {name}")));
     }
     none_of(problems);

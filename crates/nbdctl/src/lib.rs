@@ -1,0 +1,2 @@
+//! What an operator types.
+#![forbid(unsafe_code)]
