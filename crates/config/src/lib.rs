@@ -14,9 +14,10 @@ mod read;
 mod settings;
 pub mod tlsprio;
 pub mod value;
+mod write;
 
 pub use document::Document;
-pub use keys::{Key, Kind, Place, Status, keys};
+pub use keys::{Key, Kind, Place, Status, keys, suggestion};
 pub use load::{KeptBack, Loaded, Options, Refused, SourceError, Sources, load};
 pub use name::ExportName;
 pub use plan::{Change, Plan, Step, export_changes, generic_changes, storage_changes};
@@ -26,3 +27,4 @@ pub use settings::{
     Storage, Tls, TlsIdentity, Virtstyle, WantedIdentity,
 };
 pub use tlsprio::TlsPriority;
+pub use write::{describe, described};

@@ -15,6 +15,7 @@ use crate::overlays;
 use crate::pidfile::PidFile;
 use crate::privileges;
 use crate::reconcile::Reconciler;
+use crate::requests::Requests;
 use crate::sources::{Files, MainOnly};
 use crate::state::Shared;
 use crate::stderr::Stderr;
@@ -30,7 +31,6 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -178,16 +178,15 @@ impl<'a> Start<'a> {
         let (hanging, retired, watched) = (reconciler.hanging(), reconciler.retired(), shared.clone());
         let kept = retired.clone();
         spawn("watch", move || watch::run(&watched, &hanging, &kept)).map_err(cannot)?;
-        let (request, requests) = channel();
-        spawn("reload", move || follow(reconciler, &requests)).map_err(cannot)?;
+        let requests = Requests::start(reconciler).map_err(cannot)?;
         if early.load(Ordering::SeqCst) {
-            let _ = request.send(());
+            requests.hangup();
         }
         log.info("Starting to serve");
         if background {
             daemon::ready().map_err(|error| Exit::Launch(format!("cannot leave the terminal: {error}")))?;
         }
-        wait_for_the_end(signals, &request, &shared);
+        wait_for_the_end(signals, &requests, &shared);
         acceptor.stop();
         // Not by way of the reconciler: a reload that waits for a hung request must not keep the server from stopping.
         let hooks_until = Instant::now() + HOOKS_MAX;
@@ -319,20 +318,10 @@ fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> io::Result<()> {
     thread::Builder::new().name(name.into()).spawn(run).map(drop)
 }
 
-/// Requests that came while a reload was running are one request: the last state wins (P7).
-fn follow(mut reconciler: Reconciler, requests: &Receiver<()>) {
-    while requests.recv().is_ok() {
-        while requests.try_recv().is_ok() {}
-        reconciler.reload();
-    }
-}
-
-fn wait_for_the_end(mut signals: Signals, request: &Sender<()>, shared: &Shared) {
+fn wait_for_the_end(mut signals: Signals, requests: &Requests, shared: &Shared) {
     for signal in signals.forever() {
         match signal {
-            SIGHUP => {
-                let _ = request.send(());
-            }
+            SIGHUP => requests.hangup(),
             SIGUSR1 => {
                 shared.log.info("Got SIGUSR1");
                 look_for_arrivals(shared);

@@ -7,13 +7,16 @@
 #![forbid(unsafe_code)]
 
 mod access;
+mod answer;
 mod assemble;
 mod bind;
 mod catalog;
+mod changes;
 mod cli;
 mod commit;
 mod connections;
 mod daemon;
+mod decide;
 mod exit;
 mod fence;
 mod guest;
@@ -30,6 +33,8 @@ mod prepare;
 mod privileges;
 mod reconcile;
 mod report;
+mod requests;
+mod snippets;
 mod socket;
 mod sources;
 mod state;

@@ -102,6 +102,24 @@ struct Open {
     waiting: Option<Weak<WaitingStore>>,
 }
 
+impl State {
+    /// Of these paths of single clients, those that lead to another disk than was seen there.
+    fn moved<'a>(&self, found: &'a [(PathBuf, Option<Probe>)]) -> Vec<(&'a PathBuf, &'a Probe)> {
+        let there = found.iter().filter_map(|(path, now)| Some((path, now.as_ref()?)));
+        let other = |seen: &Probe, now: &Probe| !seen.identity.same_disk(&now.identity);
+        there.filter(|(path, now)| self.seen.get(*path).is_some_and(|seen| other(seen, now))).collect()
+    }
+}
+
+impl Open {
+    /// Its path is one of those, and it is not on the disk there. Files follow their path, so some may be on the new one
+    /// already.
+    fn is_elsewhere(&self, moved: &[(&PathBuf, &Probe)]) -> bool {
+        let here = moved.iter().find(|(path, _)| **path == self.assembly.path);
+        here.is_some_and(|(_, now)| !self.identity.now().same_disk(&now.identity))
+    }
+}
+
 /// Which disk a store is on. Its guard and its medium look at the same one: a store that waited finds its disk later.
 #[derive(Clone)]
 struct Known(Arc<Mutex<Identity>>);
@@ -198,25 +216,24 @@ impl Medium {
     #[must_use]
     pub fn split_off(self: &Arc<Self>, found: &[(PathBuf, Option<Probe>)]) -> Option<Arc<Self>> {
         let mut state = self.lock();
-        let mut moved = Vec::new();
-        for (path, now) in found {
-            let Some(now) = now else { continue };
-            if state.seen.get(path).is_some_and(|seen| !seen.identity.same_disk(&now.identity)) {
-                state.seen.insert(path.clone(), now.clone());
-                self.shared.forget_poison(path);
-                moved.push((path, now));
-            }
+        let moved = state.moved(found);
+        for (path, now) in &moved {
+            state.seen.insert((*path).clone(), (*now).clone());
+            self.shared.forget_poison(path);
         }
-        // Files follow their path, so some may be on the new one already.
-        let is_elsewhere = |open: &Open| {
-            let here = moved.iter().find(|(path, _)| **path == open.assembly.path);
-            here.is_some_and(|(_, now)| !open.identity.now().same_disk(&now.identity))
-        };
         let (elsewhere, stay): (Vec<Open>, _) =
-            std::mem::take(&mut state.open).into_iter().partition(is_elsewhere);
+            std::mem::take(&mut state.open).into_iter().partition(|open| open.is_elsewhere(&moved));
         state.open = stay;
         drop(state);
         (!elsewhere.is_empty()).then(|| self.beside(elsewhere))
+    }
+
+    /// Whether [`Medium::split_off`] would split off somebody.
+    #[must_use]
+    pub fn would_split_off(&self, found: &[(PathBuf, Option<Probe>)]) -> bool {
+        let state = self.lock();
+        let moved = state.moved(found);
+        state.open.iter().any(|open| open.is_elsewhere(&moved))
     }
 
     /// Lets sessions in.
