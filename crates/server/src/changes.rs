@@ -147,16 +147,13 @@ fn remove(reconciler: &Reconciler, name: &str) -> Result<(), Refusal> {
 
 /// A file is not touched when the reload behind it would come to nothing.
 fn would_be_followed(reconciler: &Reconciler, name: &str, with: &With<'_>) -> Result<(), Refusal> {
-    let plan = reconciler.plan_from(with);
-    if !plan.refused.is_empty() {
-        return Err(Refusal::Invalid(plan.refused));
-    }
-    let file = with.path.display().to_string();
-    let ours = |kept: &control::view::KeptBack| {
-        kept.problem.file == file || kept.exports.iter().any(|export| export == name)
-    };
-    match plan.kept_back.into_iter().find(ours) {
-        Some(kept) => Err(Refusal::Conflict(format!("{}: {}", kept.problem.file, kept.problem.reason))),
+    let refused =
+        |refused: config::Refused| Refusal::Invalid(refused.problems.iter().map(answer::problem).collect());
+    let loaded = reconciler.read(with).map_err(refused)?;
+    let ours =
+        |kept: &&config::KeptBack| kept.problem.file == with.path || kept.exports.contains(&name.into());
+    match loaded.kept_back.iter().find(ours) {
+        Some(kept) => Err(Refusal::Conflict(kept.problem.to_string())),
         None => Ok(()),
     }
 }

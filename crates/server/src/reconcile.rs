@@ -97,13 +97,7 @@ impl Reconciler {
     /// What [`Reconciler::reload`] would do at this moment. Nothing is done.
     #[must_use]
     pub fn plan(&self) -> view::Plan {
-        self.plan_from(&self.files)
-    }
-
-    /// The same, if the texts were these.
-    #[must_use]
-    pub fn plan_from(&self, sources: &dyn Sources) -> view::Plan {
-        let loaded = match self.read(sources) {
+        let loaded = match self.read(&self.files) {
             Ok(loaded) => loaded,
             Err(refused) => return answer::refused(&refused),
         };
@@ -128,7 +122,11 @@ impl Reconciler {
         (&self.files, &self.main)
     }
 
-    fn read(&self, sources: &dyn Sources) -> Result<Loaded, Refused> {
+    /// What these texts amount to, given what runs.
+    ///
+    /// # Errors
+    /// Nothing would be applied.
+    pub fn read(&self, sources: &dyn Sources) -> Result<Loaded, Refused> {
         let options = config::Options { command_line_export: self.command_line.is_some() };
         match config::load(&self.main, sources, self.loaded.as_ref(), options) {
             // Started for the export of the command line alone, and there is still no file: then there is its disk to
@@ -310,3 +308,6 @@ fn describe(line: Line, problem: &Problem) -> Line {
 fn share(max_threads: i32) -> usize {
     usize::try_from(max_threads).unwrap_or(SHARE_MAX).min(SHARE_MAX)
 }
+
+#[cfg(test)]
+mod tests;

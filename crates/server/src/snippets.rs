@@ -27,7 +27,8 @@ impl Snippet {
     pub fn of(name: &str, running: &Config, files: &Files, main: &Path) -> Result<Self, Refusal> {
         let export = running.exports.get(&name.into());
         if let Some(export) = export.filter(|export| !is_snippet(export, main)) {
-            let whose = format!("{} describes the export, not a file in includedir", export.origin.file.display());
+            let whose =
+                format!("{} describes the export, not a file in includedir", export.origin.file.display());
             return Err(Refusal::Conflict(format!("{whose}; change it there and reload")));
         }
         let Some(dir) = &running.generic.includedir else {

@@ -7,6 +7,7 @@
 
 pub mod client;
 pub mod fault;
+pub mod control;
 pub mod log;
 pub mod loopdev;
 pub mod memory;
@@ -21,6 +22,7 @@ pub mod temp;
 mod transmission;
 
 pub use client::{Client, ExportInfo, OptionReply, Refused};
+pub use control::Control;
 pub use fault::{Fault, FaultStore};
 pub use log::{Closing, Event, Log, Outcome, Reloaded};
 pub use loopdev::LoopDevice;
