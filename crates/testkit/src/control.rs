@@ -81,7 +81,8 @@ mod tests {
     fn both_ways_to_tell_a_length_are_understood() {
         let plain = "HTTP/1.1 404 Not Found\r\nContent-Length: 2\r\n\r\nno";
         assert_eq!(parse(plain), (404, "no".into()));
-        let chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\nA\r\n0123456789\r\n0\r\n\r\n";
+        let chunked =
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\nA\r\n0123456789\r\n0\r\n\r\n";
         assert_eq!(parse(chunked), (200, "abc0123456789".into()));
     }
 }

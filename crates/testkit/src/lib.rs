@@ -6,8 +6,8 @@
 #![forbid(unsafe_code)]
 
 pub mod client;
-pub mod fault;
 pub mod control;
+pub mod fault;
 pub mod log;
 pub mod loopdev;
 pub mod memory;
