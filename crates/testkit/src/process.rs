@@ -83,7 +83,12 @@ impl ServerProcess {
 
     /// Its control socket.
     pub fn control(&self) -> Control {
-        Control::at(self.setup.dir.join("control.sock"))
+        Control::at(self.control_path())
+    }
+
+    /// The path of its control socket.
+    pub fn control_path(&self) -> PathBuf {
+        self.setup.dir.join("control.sock")
     }
 
     /// A file of `conf.d`.
