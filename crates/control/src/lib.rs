@@ -5,13 +5,20 @@
 //! `view/` goes back as JSON. How anything runs is not known in here.
 #![forbid(unsafe_code)]
 
+mod answer;
+mod api;
 mod controls;
 mod events;
 mod line;
 pub mod metrics;
+mod pace;
+mod serve;
 pub mod view;
 
+pub use answer::ProblemDetails;
+pub use api::openapi;
 pub use controls::{Caller, Controls, Refusal};
 pub use events::{Events, now, time};
 pub use line::{Closing, Line};
+pub use serve::{Running, Sockets, serve};
 pub use view::Outcome;

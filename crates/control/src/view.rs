@@ -11,7 +11,7 @@ mod session;
 mod status;
 
 pub use event::{Event, Level};
-pub use export::{Export, ExportSettings, Hanging, State};
+pub use export::{Cleared, Export, ExportSettings, Hanging, State};
 pub use problem::Problem;
 pub use reload::{Action, Change, Check, Cut, KeptBack, Outcome, Plan, Reload, Setting, Step, Unavailable};
 pub use session::{Operations, Session};
