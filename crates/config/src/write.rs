@@ -48,6 +48,21 @@ pub fn describe(
     if found.errors.is_empty() { Ok((text, found.settings)) } else { Err(found.errors) }
 }
 
+/// The settings of an export that are not the default, as [`describe`] takes them.
+#[must_use]
+pub fn settings_of(export: &Export) -> BTreeMap<String, String> {
+    let storage = &export.storage;
+    let default = Export::new(export.name.clone(), storage.path.clone());
+    let all = |export: &Export| export.storage.shown().into_iter().chain(export.shown());
+    let differ = all(export).zip(all(&default)).filter(|(is, default)| is.1 != default.1);
+    let mut settings: BTreeMap<String, String> =
+        differ.map(|((key, value), _)| (key.to_owned(), value)).collect();
+    // A path that is the same for everybody is a template all the same, unless it is said that it is none.
+    let path = if storage.client.is_some() { storage.path.clone() } else { storage.path.replace('%', "%%") };
+    settings.insert("exportname".into(), path);
+    settings
+}
+
 /// The names of the exports that a text describes; none where it has no right shape.
 #[must_use]
 pub fn described(file: &Path, text: &[u8]) -> Option<Vec<Vec<u8>>> {
@@ -92,6 +107,33 @@ mod tests {
             assert_eq!((export.storage.path.as_str(), export.readonly), (path, true), "{text}");
             let group = &Document::parse(Path::new("x.conf"), text.as_bytes()).expect("right").groups[0];
             assert_eq!(group.name, "vol 1/%ü".as_bytes());
+        }
+    }
+
+    /// Whoever changes one setting must not lose the others.
+    #[test]
+    fn an_export_is_what_its_settings_say() {
+        let tests = [
+            "exportname=/a%%b\nreadonly=1\nflush=0\nfua=0\ntrim=0\nrotational=1\nsync=1\nmaxconnections=3\n\
+             authfile=/l\ndevice_changes=follow\nexclusive=1\non_change=keep\nforce_tls=1\nprerun=a %s\npostrun=b\n\
+             transactionlog=/t\ndatalog=1\ntimeout=7\nfilesize=4096\nidentity=serial:x y",
+            "exportname=/a/%s/%%\nvirtstyle=cidrhash 24\ntls_allow=CN=a\\\\,b, psk:c",
+            "exportname=/a/%s",
+            "exportname=/a\nvirtstyle=none",
+            "exportname=/a\nmultifile=1\ncopyonwrite=1\ncowdir=/c",
+            "exportname=/a\ntreefiles=1\nfilesize=8192",
+            "exportname=/a\ntemporary=1\nfilesize=8192",
+            "exportname=/a\nwaitfile=1\nfilesize=8192\ncowdir=/c",
+            "exportname=/a\noverlay=/o",
+        ];
+        let file = Path::new("x");
+        for text in tests {
+            let document = Document::parse(file, format!("[a]\n{text}\n").as_bytes()).expect("right");
+            let found = read::export(file, &document.groups[0]);
+            assert_eq!(found.errors, [], "{text}");
+            let (again, export) =
+                describe(file, "a", &settings_of(&found.settings)).expect("it can be written");
+            assert_eq!(export, found.settings, "{again}");
         }
     }
 

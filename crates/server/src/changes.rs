@@ -1,6 +1,7 @@
 //! What changes something, when somebody asks for it on the control socket: each with an answer, and logged with who asked.
 
 use crate::answer;
+use crate::fence::Waits;
 use crate::log::Level;
 use crate::reconcile::Reconciler;
 use crate::report::Report;
@@ -8,7 +9,7 @@ use crate::requests::Requests;
 use crate::snippets::{Snippet, With};
 use crate::sources::Files;
 use config::{SourceError, Sources};
-use control::view::{Check, ExportSettings, Plan, Problem, Reload};
+use control::view::{Check, Cut, ExportSettings, Plan, Problem, Reload};
 use control::{Caller, Line, Refusal};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -102,6 +103,16 @@ impl Changes {
         self.say("remove", Some(export), by);
         let name = export.to_owned();
         self.and_reload(apply, timeout, move |reconciler| remove(reconciler, &name))
+    }
+
+    /// See [`control::Controls::fence`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn fence(&self, export: &str, timeout: Duration, by: Caller) -> Result<Cut, Refusal> {
+        self.say("fence", Some(export), by);
+        let (name, until) = (export.to_owned(), Instant::now() + timeout);
+        self.requests.ask(timeout, move |reconciler| reconciler.fence(&name, Waits::until(until)))?
     }
 
     fn and_reload(

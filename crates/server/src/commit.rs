@@ -7,13 +7,15 @@ use crate::decide::{Act, Decision, Wanted, is_newly_blocked};
 use crate::fence::Retired;
 use crate::log::Level;
 use crate::medium::Medium;
-use crate::prepare::entry;
 use crate::report::Report;
-use config::{Export, OnChange};
+use config::{Export, KeptBack, OnChange};
 use control::Line;
 use control::view::{Action, Step, Unavailable};
 use std::sync::{Arc, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+/// How long a reload that takes away the right to write waits for writes that are being done.
+const SETTLE: Duration = Duration::from_secs(1);
 
 /// What applying a configuration did.
 #[derive(Clone, Copy, Default)]
@@ -38,6 +40,10 @@ pub struct Commit<'a> {
     settle_until: Instant,
     /// Where media go whose sessions may stay (`on_change = keep`).
     retired: &'a Retired,
+    /// What is not followed.
+    kept_back: &'a [KeptBack],
+    /// Of the next catalog.
+    generation: u64,
     done: Done,
 }
 
@@ -52,8 +58,9 @@ pub struct Done {
 impl<'a> Commit<'a> {
     /// Nothing is done yet.
     #[must_use]
-    pub fn new(report: &'a Report, aloud: bool, settle_until: Instant, retired: &'a Retired) -> Self {
-        Self { report, aloud, settle_until, retired, done: Done::default() }
+    pub fn new(report: &'a Report, retired: &'a Retired, kept_back: &'a [KeptBack], generation: u64) -> Self {
+        let (aloud, settle_until) = (generation > 1, Instant::now() + SETTLE);
+        Self { report, aloud, settle_until, retired, kept_back, generation, done: Done::default() }
     }
 
     /// Carries them out.
@@ -84,11 +91,25 @@ impl<'a> Commit<'a> {
         if let Ok(Some(probe)) = &wanted.finding.probe {
             medium.remember(probe);
         }
+        medium.remember_trouble(wanted.finding.probe.as_ref().err().cloned());
         for unavailable in decision.unavailable() {
             self.say_unavailable(&unavailable, wanted.settings);
         }
         self.done.tally.blocked += usize::from(wanted.blocked.is_some());
-        self.done.entries.push(entry(wanted.settings, medium, wanted.blocked.cloned()));
+        self.done.entries.push(Arc::new(self.entry(decision, &wanted, medium)));
+    }
+
+    fn entry(&self, decision: &Decision<'_>, wanted: &Wanted<'_>, medium: Arc<Medium>) -> Entry {
+        let kept_back = self.kept_back.iter().find(|held| held.exports.contains(decision.name));
+        let same = decision.before.filter(|_| decision.steps.is_empty());
+        Entry {
+            name: session::ExportName::from(decision.name.as_bytes()),
+            settings: wanted.settings.clone(),
+            medium,
+            blocked: wanted.blocked.cloned(),
+            kept_back: kept_back.map(|held| held.problem.to_string()),
+            generation: same.map_or(self.generation, |before| before.generation),
+        }
     }
 
     fn count(&mut self, action: Action) {

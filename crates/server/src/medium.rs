@@ -7,8 +7,10 @@
 mod arriving;
 mod entering;
 mod guard;
+mod telling;
 
 pub use entering::{Closed, Visit};
+pub use telling::Told;
 
 use crate::assemble::Assembly;
 use crate::log::Log;
@@ -17,8 +19,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 use store::{Access, Identity, Poison, Probe, WaitingStore};
+use wire::TransmissionFlags;
 
 /// See the module.
 pub struct Medium {
@@ -81,6 +84,12 @@ struct State {
     turn: Option<Instant>,
     /// The export is read-only since the last reload, whatever a session that came before it was told.
     read_only: bool,
+    /// Since when nobody may enter.
+    offline_since: Option<SystemTime>,
+    /// What sessions were offered last.
+    offered: Option<TransmissionFlags>,
+    /// Why its disk could not be served when it was last tried.
+    trouble: Option<String>,
 }
 
 /// Why a medium cannot be entered for now.
@@ -152,7 +161,13 @@ impl Medium {
             storage: settings.storage.clone(),
             shared,
             log,
-            state: Mutex::new(State { open, offline, read_only, ..State::default() }),
+            state: Mutex::new(State {
+                open,
+                offline,
+                read_only,
+                offline_since: Some(SystemTime::now()),
+                ..State::default()
+            }),
             changed: Condvar::new(),
             parent: None,
             checking: AtomicBool::new(false),
@@ -238,7 +253,9 @@ impl Medium {
 
     /// Lets sessions in.
     pub fn bring_online(&self) {
-        self.lock().offline = None;
+        let mut state = self.lock();
+        (state.offline, state.offline_since) = (None, None);
+        drop(state);
         self.changed.notify_all();
     }
 
@@ -250,7 +267,10 @@ impl Medium {
 
     /// Keeps sessions out, and says why.
     pub fn keep_offline(&self, why: String) {
-        self.lock().offline = Some(Offline::Hangs(why));
+        let mut state = self.lock();
+        state.offline = Some(Offline::Hangs(why));
+        state.offline_since.get_or_insert_with(SystemTime::now);
+        drop(state);
         self.changed.notify_all();
     }
 
@@ -299,7 +319,7 @@ impl Medium {
             state.open.iter().filter(|open| read_only && open.assembly.access == Access::ReadWrite);
         let open: Vec<Arc<Export>> = writable.filter_map(|open| open.export.upgrade()).collect();
         drop(state);
-        open.iter().filter(|export| !export.read_only_now.swap(true, Ordering::SeqCst)).count() > 0
+        open.iter().filter(|export| !export.seats.read_only_now.swap(true, Ordering::SeqCst)).count() > 0
     }
 
     /// Waits until each session was seen with no request inside, so that whatever was admitted before has been done.

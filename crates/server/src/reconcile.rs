@@ -6,7 +6,7 @@ use crate::answer;
 use crate::catalog::Catalog;
 use crate::commit::{Commit, Done, Tally};
 use crate::decide::decide;
-use crate::fence::{Hanging, Retired, Waits, fence, let_in, release};
+use crate::fence::{Hanging, Retired, Waits, fence, hanging as hanging_requests, let_in, release};
 use crate::log::Level;
 use crate::medium::Medium;
 use crate::pool::SHARE_MAX;
@@ -16,15 +16,12 @@ use crate::sources::Files;
 use crate::state::Shared;
 use crate::tls;
 use config::{Config, Export, Loaded, Plan, Problem, Refused, Sources};
-use control::view::{self, Reload, Setting};
-use control::{Closing, Line, Outcome};
+use control::view::{self, Cut, Reload, Setting};
+use control::{Closing, Line, Outcome, Refusal};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError};
-use std::time::{Duration, Instant};
-
-/// How long a reload that takes away the right to write waits for writes that are being done.
-const SETTLE: Duration = Duration::from_secs(1);
+use std::sync::{Arc, MutexGuard, PoisonError};
+use std::time::Instant;
 
 /// Keeps the running set in step with the configuration.
 pub struct Reconciler {
@@ -74,7 +71,7 @@ impl Reconciler {
 
     /// Applies the configuration that the process was started with.
     pub fn start(&mut self, loaded: Loaded) {
-        let (_, tally) = self.apply(&loaded, Vec::new(), false, Waits::RELOAD);
+        let (_, tally) = self.apply(&loaded, Vec::new(), Waits::RELOAD);
         let line = Line::new("start complete")
             .with("generation", 1)
             .with("added", tally.added)
@@ -86,12 +83,35 @@ impl Reconciler {
     /// Reads the configuration again and follows it. When this returns the fence is done, or what hangs is named.
     pub fn reload(&mut self, waits: Waits) -> Reload {
         let began = Instant::now();
+        self.shared.reloads.begin();
         self.shared.log.info("reconfiguration request received");
         self.report.say(Level::Notice, Line::new("reload requested").with("file", self.main.display()));
-        match self.read(&self.files) {
+        let reload = match self.read(&self.files) {
             Ok(loaded) => self.carry_out(loaded, began, waits),
             Err(refused) => self.refuse(&refused, began),
-        }
+        };
+        self.shared.reloads.end(&reload);
+        reload
+    }
+
+    /// Ends every session of an export and closes its disk. What hangs keeps it offline, as at a reload.
+    ///
+    /// # Errors
+    /// There is no such export.
+    pub fn fence(&self, name: &str, waits: Waits) -> Result<Cut, Refusal> {
+        let catalog = self.shared.catalog();
+        let entry = catalog.find(name.as_bytes());
+        let entry = entry.ok_or_else(|| Refusal::NotFound(format!("there is no export {name}")))?;
+        let old = vec![(entry.medium.split_off_all(), "an operator asked for it".to_owned())];
+        let began = Instant::now();
+        let (fenced, hanging) = self.cut_off(old, waits);
+        let_in(std::iter::once(entry), &hanging);
+        let ours = hanging.iter().filter(|medium| medium.name == entry.name);
+        Ok(Cut {
+            sessions: u64::try_from(fenced).unwrap_or(u64::MAX),
+            hanging: ours.flat_map(|medium| hanging_requests(medium)).collect(),
+            took_ms: u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
+        })
     }
 
     /// What [`Reconciler::reload`] would do at this moment. Nothing is done.
@@ -145,7 +165,7 @@ impl Reconciler {
         let tls = self.follow_tls(&loaded);
         let settings = answer::settings(&self.running.generic, &loaded.config.generic, tls.as_ref());
         self.report_settings(&settings);
-        let (plan, tally) = self.apply(&loaded, settings, true, waits);
+        let (plan, tally) = self.apply(&loaded, settings, waits);
         let kept = self.report_kept(&loaded) + tally.blocked;
         self.loaded = Some(loaded);
         let held_up = tally.hanging + tally.unsettled;
@@ -205,13 +225,7 @@ impl Reconciler {
     }
 
     /// Plan, prepare, commit, fence. After this returns the fence is done, or what hangs has been reported.
-    fn apply(
-        &mut self,
-        loaded: &Loaded,
-        settings: Vec<Setting>,
-        aloud: bool,
-        waits: Waits,
-    ) -> (view::Plan, Tally) {
+    fn apply(&mut self, loaded: &Loaded, settings: Vec<Setting>, waits: Waits) -> (view::Plan, Tally) {
         let wanted = self.wanted(loaded);
         let before = self.shared.catalog();
         let prepared = Prepared::look(&wanted, &before);
@@ -220,10 +234,12 @@ impl Reconciler {
             self.report.log().warning(warning);
         }
         let decisions = decide(&plan, &before, &wanted, &prepared);
-        let commit = Commit::new(&self.report, aloud, Instant::now() + SETTLE, &self.retired);
+        let generation = before.generation + 1;
+        let commit = Commit::new(&self.report, &self.retired, &loaded.kept_back, generation);
         let Done { entries, old, tally } = commit.carry_out(&decisions);
         let told = answer::plan(loaded, settings, &decisions, &prepared.warnings);
-        let catalog = Catalog::new(before.generation + 1, wanted.generic.allowlist, entries);
+        self.shared.roll.follow(entries.iter().map(|entry| entry.name.clone()));
+        let catalog = Catalog::new(generation, wanted.generic.allowlist, entries);
         self.shared.pool.set_share(share(wanted.generic.max_threads));
         self.shared.swap_catalog(catalog);
         // Only now: whoever comes to one that is retired finds its successor in the new catalog.
@@ -245,18 +261,32 @@ impl Reconciler {
 
     /// The fence, and then the new media are let in.
     fn finish(&self, old: Vec<(Arc<Medium>, String)>, mut tally: Tally, waits: Waits) -> Tally {
+        let (fenced, hanging) = self.cut_off(old, waits);
+        tally.fenced = fenced;
+        // Those of earlier reloads count too: as long as one hangs, an export is offline that should be served.
+        tally.hanging = hanging.len();
+        let_in(self.shared.catalog().entries().iter(), &hanging);
+        tally
+    }
+
+    /// The fence. How many sessions were told to go, and everything that hangs now.
+    fn cut_off(
+        &self,
+        old: Vec<(Arc<Medium>, String)>,
+        waits: Waits,
+    ) -> (usize, MutexGuard<'_, Vec<Arc<Medium>>>) {
+        let (began, empty) = (Instant::now(), old.is_empty());
         let fenced = fence(old, &self.report, waits);
-        tally.fenced = fenced.iter().map(|one| one.sessions).sum();
+        if !empty {
+            self.shared.reloads.fenced(began.elapsed());
+        }
         let mut hanging = self.hanging.lock().unwrap_or_else(PoisonError::into_inner);
         release(&mut hanging, &self.report);
         for one in fenced.iter().filter(|one| !one.hanging.is_empty()) {
             one.say_what_hangs(&self.report);
             hanging.push(one.medium.clone());
         }
-        // Those of earlier reloads count too: as long as one hangs, an export is offline that should be served.
-        tally.hanging = hanging.len();
-        let_in(self.shared.catalog().entries().iter(), &hanging);
-        tally
+        (fenced.iter().map(|one| one.sessions).sum(), hanging)
     }
 
     /// Says what was kept back, and what else the texts gave cause to say. Returns how many exports

@@ -26,7 +26,7 @@ impl Scene {
             path
         };
         let main = scene("main");
-        ["a", "b"].map(scene);
+        let _ = ["a", "b"].map(scene);
         Self { server: server().export("in-main", &main, "").start(), disks }
     }
 
