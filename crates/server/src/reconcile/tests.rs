@@ -8,7 +8,7 @@ use control::view::Action;
 use session::Limits;
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 use testkit::TempDir;
 
 const PAIRS: usize = 10_000;
