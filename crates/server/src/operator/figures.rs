@@ -26,7 +26,7 @@ pub fn figures(shared: &Shared, hanging: usize, since: SystemTime) -> Vec<Family
     families.extend(requests(&totals));
     families.push(latency(&totals));
     families.extend(shared.reloads.figures());
-    families.push(shared.roll.endings());
+    families.extend([shared.roll.endings(), shared.roll.refusals()]);
     families.extend(process::figures(since));
     families
 }
