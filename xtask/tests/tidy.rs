@@ -13,7 +13,8 @@ const MAY_USE: &[(&str, &str)] = &[
     ("config", ""),
     (
         "control",
-        "axum http-body-util hyper hyper-util jiff rustix serde serde_json tokio tower utoipa utoipa-axum",
+        "axum futures-core http-body-util hyper hyper-util jiff rustix serde serde_json tokio tower utoipa \
+         utoipa-axum",
     ),
     (
         "nbdctl",

@@ -14,15 +14,17 @@ mod read;
 mod settings;
 pub mod tlsprio;
 pub mod value;
+mod write;
 
 pub use document::Document;
-pub use keys::{Key, Kind, Place, Status, keys};
+pub use keys::{Key, Kind, Place, Status, keys, suggestion};
 pub use load::{KeptBack, Loaded, Options, Refused, SourceError, Sources, load};
 pub use name::ExportName;
 pub use plan::{Change, Plan, Step, export_changes, generic_changes, storage_changes};
 pub use problem::Problem;
 pub use settings::{
-    Changes, Config, DeviceChanges, Export, Exports, Generic, Layout, MaxConnections, OnChange, Origin,
-    Storage, Tls, TlsIdentity, Virtstyle, WantedIdentity,
+    Changes, Config, Control, ControlSocket, DeviceChanges, Export, Exports, Generic, Layout, MaxConnections,
+    OnChange, Origin, Storage, Tls, TlsIdentity, Virtstyle, WantedIdentity,
 };
 pub use tlsprio::TlsPriority;
+pub use write::{describe, described, settings_of};
