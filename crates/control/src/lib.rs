@@ -7,18 +7,22 @@
 
 mod answer;
 mod api;
+mod ask;
+mod connection;
 mod controls;
+mod desk;
 mod events;
 mod line;
 pub mod metrics;
+mod openapi;
 mod pace;
+mod patient;
 mod serve;
 pub mod view;
 
-pub use answer::ProblemDetails;
-pub use api::openapi;
 pub use controls::{Caller, Controls, Refusal};
 pub use events::{Events, now, time};
 pub use line::{Closing, Line};
+pub use openapi::openapi;
 pub use serve::{Running, Sockets, serve};
-pub use view::Outcome;
+pub use view::{Outcome, ProblemDetails};
