@@ -16,7 +16,7 @@ pub mod tlsprio;
 pub mod value;
 
 pub use document::Document;
-pub use keys::{Key, Kind, Place, Status, keys};
+pub use keys::{Key, Kind, Place, Status, find, keys, suggestion};
 pub use load::{KeptBack, Loaded, Options, Refused, SourceError, Sources, load};
 pub use name::ExportName;
 pub use plan::{Change, Plan, Step, export_changes, generic_changes, storage_changes};
