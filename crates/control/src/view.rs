@@ -3,6 +3,7 @@
 //!
 //! Times are RFC 3339 in UTC, sizes are bytes, durations are milliseconds and say so in their name.
 
+mod details;
 mod event;
 mod export;
 mod problem;
@@ -10,8 +11,9 @@ mod reload;
 mod session;
 mod status;
 
+pub use details::ProblemDetails;
 pub use event::{Event, Level};
-pub use export::{Export, ExportSettings, Hanging, State};
+pub use export::{Cleared, Export, ExportSettings, Hanging, State};
 pub use problem::Problem;
 pub use reload::{Action, Change, Check, Cut, KeptBack, Outcome, Plan, Reload, Setting, Step, Unavailable};
 pub use session::{Operations, Session};

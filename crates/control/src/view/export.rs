@@ -93,3 +93,10 @@ pub struct Hanging {
 
 /// The keys of an export as they stand in a file, and their values: `{"exportname": "/dev/vdc", "readonly": "true"}`.
 pub type ExportSettings = BTreeMap<String, String>;
+
+/// Whether there was something to clear.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Cleared {
+    /// A sync had failed, and is forgotten.
+    pub cleared: bool,
+}
