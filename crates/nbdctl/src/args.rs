@@ -122,6 +122,9 @@ pub struct Sessions {
     /// How it is printed.
     #[command(flatten)]
     pub json: Json,
+    /// Print numbers only, one a line
+    #[arg(long, conflicts_with_all = ["json", "id"])]
+    pub ids: bool,
 }
 
 /// `plan`
@@ -211,9 +214,9 @@ pub struct Apply {
 #[derive(Debug, Args)]
 pub struct Events {
     /// Go on for ever, and over the server's restarts
-    #[arg(short, long, conflicts_with = "count")]
+    #[arg(short, long)]
     pub follow: bool,
-    /// End after so many; with status 1 where the time is over before
+    /// End after so many; with exit code 1 where the time is over before
     #[arg(short = 'n', long, value_name = "COUNT", value_parser = clap::value_parser!(u64).range(1..))]
     pub count: Option<u64>,
     /// How they are printed.

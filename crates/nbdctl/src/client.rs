@@ -14,9 +14,8 @@ use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde::de::DeserializeOwned;
 use std::future::Future;
-use std::ops::ControlFlow;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::net::UnixStream;
 use tokio::runtime::{Builder, Runtime};
 
@@ -131,43 +130,20 @@ impl Client {
         self.runtime.block_on(self.within(patience, ask.changes(), whole))
     }
 
-    /// Asks for something that goes on, and hands over what comes, piece by piece. Ends when the server does, when
-    /// `until` is reached, or when `each` has had enough.
-    pub fn listen(
-        &self,
-        ask: &Ask,
-        until: Option<Duration>,
-        mut each: impl FnMut(&[u8]) -> ControlFlow<()>,
-    ) -> Result<Heard, Failure> {
-        self.runtime.block_on(async {
-            let response = self.within(self.timeout, false, self.send(ask)).await?;
+    /// Asks for something that goes on. Once this returns, nothing is missed.
+    pub fn listen(&self, ask: &Ask) -> Result<Listening<'_>, Failure> {
+        let opened = async {
+            let response = self.send(ask).await?;
             let (status, media_type) = (response.status(), media_type(&response));
-            let mut body = response.into_body();
-            if !status.is_success() {
-                let whole = self.within(self.timeout, false, async { Ok(body.collect().await) }).await?;
-                let whole = whole.map_err(|error| self.cut_off(&error, false))?.to_bytes();
-                return self.judge(ask, status, &media_type, whole).map(|_| Heard::Gone);
+            if status.is_success() {
+                return Ok(Listening { client: self, body: response.into_body() });
             }
-            let pieces = async {
-                loop {
-                    match body.frame().await {
-                        None => return Heard::Gone,
-                        // What went before is whole lines or not: the caller counts only whole ones.
-                        Some(Err(_)) => return Heard::Gone,
-                        Some(Ok(frame)) => {
-                            let data = frame.into_data().unwrap_or_default();
-                            if each(&data).is_break() {
-                                return Heard::Enough;
-                            }
-                        }
-                    }
-                }
-            };
-            Ok(match until {
-                Some(until) => tokio::time::timeout(until, pieces).await.unwrap_or(Heard::TimeIsOver),
-                None => pieces.await,
-            })
-        })
+            let body = response.into_body().collect().await;
+            let body = body.map_err(|error| self.cut_off(&error, false))?.to_bytes();
+            self.judge(ask, status, &media_type, body)?;
+            Err(Failure::no_answer(&self.socket, "it does not go on", false))
+        };
+        self.runtime.block_on(self.within(self.timeout, false, opened))
     }
 
     async fn within<T>(
@@ -184,7 +160,8 @@ impl Client {
     async fn send(&self, ask: &Ask) -> Result<Response<Incoming>, Failure> {
         let stream = UnixStream::connect(&self.socket).await;
         let stream = stream.map_err(|error| Failure::no_server(&self.socket, &error))?;
-        let request = ask.request().map_err(|error| Failure::Here(format!("cannot be asked for: {error}")))?;
+        let request =
+            ask.request().map_err(|error| Failure::Here(format!("cannot be asked for: {error}")))?;
         let cut_off = |error: hyper::Error| self.cut_off(&error, ask.changes());
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(cut_off)?;
         // What goes wrong with it goes wrong with the request.
@@ -201,13 +178,7 @@ impl Client {
         Failure::no_answer(&self.socket, why, changes)
     }
 
-    fn judge(
-        &self,
-        ask: &Ask,
-        status: StatusCode,
-        media_type: &str,
-        body: Bytes,
-    ) -> Result<Answer, Failure> {
+    fn judge(&self, ask: &Ask, status: StatusCode, media_type: &str, body: Bytes) -> Result<Answer, Failure> {
         let changes = ask.changes();
         // A reload that was refused is an answer too, and names everything.
         let reload = status == StatusCode::UNPROCESSABLE_ENTITY && media_type == "application/json";
@@ -218,15 +189,42 @@ impl Client {
     }
 }
 
-/// How listening ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// An answer that goes on.
+pub struct Listening<'a> {
+    client: &'a Client,
+    body: Incoming,
+}
+
+/// What came next.
+#[derive(Debug)]
 pub enum Heard {
-    /// The server ended it.
-    Gone,
+    /// Some bytes.
+    Piece(Bytes),
     /// The time is over.
     TimeIsOver,
-    /// Whoever listened has had enough.
-    Enough,
+    /// The server ended it.
+    Gone(Failure),
+}
+
+impl Listening<'_> {
+    /// Waits for what comes next; without a time for as long as it takes.
+    pub fn next(&mut self, until: Option<Instant>) -> Heard {
+        let gone = || Heard::Gone(Failure::no_answer(&self.client.socket, "the server has gone", false));
+        self.client.runtime.block_on(async {
+            let frame = self.body.frame();
+            let frame = match until {
+                None => frame.await,
+                Some(until) => match tokio::time::timeout_at(until.into(), frame).await {
+                    Ok(frame) => frame,
+                    Err(_) => return Heard::TimeIsOver,
+                },
+            };
+            match frame {
+                Some(Ok(frame)) => Heard::Piece(frame.into_data().unwrap_or_default()),
+                Some(Err(_)) | None => gone(),
+            }
+        })
+    }
 }
 
 fn media_type(response: &Response<Incoming>) -> String {

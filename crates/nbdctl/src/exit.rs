@@ -40,7 +40,9 @@ impl Exit {
         match self {
             Self::Done => "done, or all is well",
             Self::Refused => "refused, nothing was changed",
-            Self::Partly => "done in part, or not known: something hangs, was kept back, or no answer came in time",
+            Self::Partly => {
+                "done in part, or not known: something hangs, was kept back, or no answer came in time"
+            }
             Self::NoServer => "no server, or none that answers; nothing was changed",
             Self::Usage => "the command line makes no sense",
         }
@@ -63,7 +65,8 @@ impl Exit {
             return Self::Refused;
         }
         let blocked = plan.steps.iter().any(|step| step.action == Action::Block);
-        let unusable = plan.settings.iter().any(|setting| setting.not_applied.is_some() && live(&setting.key));
+        let unusable =
+            plan.settings.iter().any(|setting| setting.not_applied.is_some() && live(&setting.key));
         if blocked || unusable || !plan.kept_back.is_empty() { Self::Partly } else { Self::Done }
     }
 
@@ -87,7 +90,9 @@ impl Exit {
 /// A key of `[generic]` that follows at once: where it is not applied, its value cannot be used. The others wait for a
 /// restart, and a reload is complete without them.
 fn live(key: &str) -> bool {
-    config::keys().iter().any(|known| known.place == config::Place::Generic && known.name == key && known.live)
+    config::keys()
+        .iter()
+        .any(|known| known.place == config::Place::Generic && known.name == key && known.live)
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use crate::client::{Answer, Failure};
 use crate::exit::Exit;
+use crate::words;
 use std::fmt::Display;
 use std::io::{self, Write};
 
@@ -94,17 +95,29 @@ impl<'a> Output<'a> {
 
     /// Why there is no answer; with `json`, the server's own document too.
     pub fn fail(&mut self, failure: &Failure, json: bool) -> Exit {
-        if let Failure::Refused { problems, body, .. } = failure {
-            if json {
-                self.raw(body);
+        match failure {
+            Failure::Refused { body, .. } if json => self.raw(body),
+            _ => {}
+        }
+        match failure {
+            // The sentence only joins them.
+            Failure::Refused { problems, .. } if !problems.is_empty() => {
+                problems.iter().for_each(|problem| self.complain(words::problem(problem)));
             }
-            let lines: Vec<String> = problems.iter().map(crate::words::problem).collect();
-            self.complain(failure);
-            lines.iter().for_each(|line| self.complain(line));
-        } else {
-            self.complain(failure);
+            _ => self.complain(failure),
         }
         failure.exit()
+    }
+
+    /// What the command line's parser has to say: help that was asked for, or what makes no sense.
+    pub fn usage(&mut self, said: &clap::Error) -> Exit {
+        let text = said.render();
+        if !said.use_stderr() {
+            self.write(if self.colour { text.ansi().to_string() } else { text.to_string() }.as_bytes());
+            return Exit::Done;
+        }
+        let _ = self.err.write_all(text.to_string().as_bytes());
+        Exit::Usage
     }
 
     /// What is not written yet goes out now.

@@ -50,7 +50,8 @@ pub fn counted(count: u64, one: &str, many: &str) -> String {
 
 fn acts(c: char) -> bool {
     // Marks, embeddings, overrides and isolates of Unicode's bidirectional text; its line and paragraph ends.
-    let turns = matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let turns =
+        matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     c.is_control() || turns
 }
 

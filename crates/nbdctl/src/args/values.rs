@@ -6,12 +6,13 @@ use clap::{Arg, Command, Error};
 use config::{Place, Status};
 use control::view::Level;
 use std::ffi::OsStr;
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
-/// Longer than anybody waits; and every smaller number can be told to the server in milliseconds.
-const PATIENCE_MAX: f64 = 86_400.0;
-/// More often than that only costs.
-const INTERVAL_MIN: f64 = 0.1;
+/// What the server takes: a millisecond to ten minutes.
+const PATIENCE: RangeInclusive<f64> = 0.001..=600.0;
+/// More often only costs.
+const INTERVAL: RangeInclusive<f64> = 0.1..=3600.0;
 
 /// `key=value`, or a path that stands for `exportname=PATH`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,17 +37,17 @@ pub fn setting(text: &str) -> Result<Setting, String> {
 }
 
 pub fn patience(text: &str) -> Result<Duration, String> {
-    seconds(text, 0.0)
+    seconds(text, &PATIENCE)
 }
 
 pub fn interval(text: &str) -> Result<Duration, String> {
-    seconds(text, INTERVAL_MIN)
+    seconds(text, &INTERVAL)
 }
 
-fn seconds(text: &str, least: f64) -> Result<Duration, String> {
+fn seconds(text: &str, allowed: &RangeInclusive<f64>) -> Result<Duration, String> {
     match text.parse::<f64>() {
-        Ok(seconds) if (least..=PATIENCE_MAX).contains(&seconds) => Ok(Duration::from_secs_f64(seconds)),
-        _ => Err(format!("not a number of seconds from {least} to {PATIENCE_MAX}")),
+        Ok(seconds) if allowed.contains(&seconds) => Ok(Duration::from_secs_f64(seconds)),
+        _ => Err(format!("not a number of seconds from {} to {}", allowed.start(), allowed.end())),
     }
 }
 
@@ -82,21 +83,15 @@ impl TypedValueParser for KeyName {
             return Ok(name.into_owned());
         }
         let hint = config::suggestion(Place::Export, &name);
-        let hint = if hint.starts_with("it is ignored") {
-            config::suggestion(Place::Generic, &name)
-        } else {
-            hint
-        };
+        let hint =
+            if hint.starts_with("it is ignored") { config::suggestion(Place::Generic, &name) } else { hint };
         let said = format!("{} is no key of the configuration: {hint}\n", name.escape_debug());
         Err(Error::raw(ErrorKind::InvalidValue, said).with_cmd(command))
     }
 
     fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
-        let mut names: Vec<&str> = config::keys()
-            .iter()
-            .filter(|key| key.status == Status::Working)
-            .map(|key| key.name)
-            .collect();
+        let mut names: Vec<&str> =
+            config::keys().iter().filter(|key| key.status == Status::Working).map(|key| key.name).collect();
         names.sort_unstable();
         names.dedup();
         Some(Box::new(names.into_iter().map(PossibleValue::new)))
@@ -121,8 +116,8 @@ mod tests {
     #[test]
     fn seconds_are_decimal_and_have_an_end() {
         assert_eq!(patience("0.25"), Ok(Duration::from_millis(250)));
-        assert_eq!(patience("0"), Ok(Duration::ZERO));
-        assert!(["-1", "nan", "inf", "86401", "1s", ""].iter().all(|text| patience(text).is_err()));
+        assert_eq!(patience("600"), Ok(Duration::from_secs(600)));
+        assert!(["-1", "0", "nan", "inf", "601", "1s", ""].iter().all(|text| patience(text).is_err()));
         assert!(interval("0").is_err() && interval("0.1").is_ok());
     }
 }

@@ -9,6 +9,9 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
+/// The call was made, and how it ended is not known: it panicked, or its time was over.
+const PENDING: [u16; 2] = [500, 504];
+
 /// What went wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Failure {
@@ -50,7 +53,8 @@ struct Document {
 impl Failure {
     /// The socket could not be connected to.
     pub fn no_server(socket: &Path, error: &io::Error) -> Self {
-        let at = shown(&socket.to_string_lossy());
+        let path = socket.to_string_lossy();
+        let at = shown(&path);
         Self::NoServer(match error.kind() {
             io::ErrorKind::NotFound => format!("no server: there is no socket {at}"),
             io::ErrorKind::ConnectionRefused => {
@@ -75,7 +79,12 @@ impl Failure {
         };
         let words = document.detail.or(document.title).filter(|words| !words.is_empty());
         let why = words.unwrap_or_else(|| format!("refused with HTTP status {status}"));
-        Self::Refused { why, problems: document.problems, body, pending: changes && status >= 500 }
+        Self::Refused {
+            why,
+            problems: document.problems,
+            body,
+            pending: changes && PENDING.contains(&status),
+        }
     }
 
     /// How the program ends.
@@ -128,8 +137,9 @@ mod tests {
         };
         let body = r#"{"title": "No", "detail": "a reload is under way", "problems": []}"#;
         assert_eq!(ends(404, body, true), Exit::Refused);
-        assert_eq!(ends(503, body, true), Exit::Partly);
-        assert_eq!(ends(503, body, false), Exit::Refused);
+        assert_eq!(ends(504, body, true), Exit::Partly);
+        assert_eq!(ends(504, body, false), Exit::Refused);
+        assert_eq!(ends(503, body, true), Exit::Refused, "it was not begun");
         assert_eq!(ends(500, "oops", true), Exit::Partly);
         assert_eq!(ends(500, "oops", false), Exit::NoServer);
     }

@@ -37,6 +37,13 @@ impl Path {
         self
     }
 
+    /// One step down, to a word of the interface.
+    pub fn step(mut self, word: &str) -> Self {
+        self.text.push('/');
+        self.text += word;
+        self
+    }
+
     /// With a query of plain characters.
     pub fn with(mut self, key: &str, value: impl Display) -> Self {
         let _ = write!(self.text, "{}{key}={value}", if self.queries == 0 { '?' } else { '&' });
@@ -81,8 +88,7 @@ mod tests {
 
     #[test]
     fn queries_are_joined_behind_the_steps() {
-        let path =
-            Path::v1("exports").down("a").with("apply", false).within(Duration::from_millis(1500));
+        let path = Path::v1("exports").down("a").with("apply", false).within(Duration::from_millis(1500));
         assert_eq!(path.to_string(), "/v1/exports/a?apply=false&timeout_ms=1500");
         assert!(path.waits() && !Path::v1("status").waits());
     }
