@@ -116,6 +116,8 @@ mod tests {
             changes: Vec::new(),
             reason: None,
             keeps_sessions: false,
+            file: None,
+            settings: Default::default(),
         }
     }
 
