@@ -23,7 +23,7 @@ pub mod temp;
 mod transmission;
 
 pub use client::{Client, ExportInfo, OptionReply, Refused};
-pub use control::Control;
+pub use control::{Control, EventStream};
 pub use fault::{Fault, FaultStore};
 pub use log::{Closing, Event, Log, Outcome, Reloaded};
 pub use loopdev::LoopDevice;
