@@ -13,8 +13,7 @@ const MAY_USE: &[(&str, &str)] = &[
     ("config", ""),
     (
         "control",
-        "axum futures-core http-body-util hyper hyper-util jiff rustix serde serde_json tokio tower utoipa \
-         utoipa-axum",
+        "axum http-body-util hyper hyper-util jiff rustix serde serde_json tokio tower utoipa utoipa-axum",
     ),
     (
         "nbdctl",
