@@ -22,6 +22,7 @@ const NEEDED: &[(&str, &str, &str)] = &[
     ("python3", "python3", "configurations beside GLib's own reader"),
     ("gnutls-cli", "gnutls-bin", "GnuTLS as a client"),
     ("openssl", "openssl", "OpenSSL as a client"),
+    ("tmux", "tmux", "nbdctl in a terminal"),
 ];
 
 /// Has every program of the list there, or says aloud which tests will not run.

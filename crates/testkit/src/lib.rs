@@ -18,6 +18,7 @@ pub mod setup;
 pub mod spec;
 mod stream;
 pub mod temp;
+pub mod terminal;
 mod transmission;
 
 pub use client::{Client, ExportInfo, OptionReply, Refused};
@@ -31,4 +32,5 @@ pub use process::ServerProcess;
 pub use setup::Setup;
 pub use stream::Link;
 pub use temp::TempDir;
+pub use terminal::Terminal;
 pub use transmission::{Answer, CLOSED, Chunk, TIMED_OUT, request_header};

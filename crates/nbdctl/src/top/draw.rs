@@ -15,37 +15,38 @@ use ratatui::text::Line as Text;
 use ratatui::widgets::{Paragraph, Row, Table as Widget};
 use std::time::Instant;
 
-/// Columns behind the name, with the width that they have on a screen.
-type Columns = [(&'static str, Align, u16)];
+/// A column: its heading, on which side the blanks go, its width on a screen (the name has what is left), and how late it
+/// is left out where there is no room.
+struct Column(&'static str, Align, u16, u8);
 
-const EXPORTS: &Columns = &[
-    ("EXPORT", Align::Left, 0),
-    ("STATE", Align::Left, 11),
-    ("SESS", Align::Right, 4),
-    ("OPS/S", Align::Right, 6),
-    ("READ MiB/S", Align::Right, 10),
-    ("WRITE MiB/S", Align::Right, 11),
-    ("ERRORS", Align::Right, 6),
-    ("FLIGHT", Align::Right, 6),
-    ("OLDEST", Align::Right, 6),
+const EXPORTS: &[Column] = &[
+    Column("EXPORT", Align::Left, 0, 9),
+    Column("STATE", Align::Left, 11, 6),
+    Column("SESS", Align::Right, 4, 1),
+    Column("OPS/s", Align::Right, 6, 5),
+    Column("R MiB/s", Align::Right, 7, 8),
+    Column("W MiB/s", Align::Right, 7, 7),
+    Column("ERRORS", Align::Right, 6, 2),
+    Column("FLIGHT", Align::Right, 6, 3),
+    Column("OLDEST", Align::Right, 6, 4),
 ];
 
-const SESSIONS: &Columns = &[
-    ("EXPORT", Align::Left, 0),
-    ("ID", Align::Right, 5),
-    ("PEER", Align::Left, 15),
-    ("OPS/S", Align::Right, 6),
-    ("READ MiB/S", Align::Right, 10),
-    ("WRITE MiB/S", Align::Right, 11),
-    ("ERRORS", Align::Right, 6),
-    ("FLIGHT", Align::Right, 6),
-    ("OLDEST", Align::Right, 6),
+const SESSIONS: &[Column] = &[
+    Column("EXPORT", Align::Left, 0, 9),
+    Column("ID", Align::Right, 5, 1),
+    Column("PEER", Align::Left, 15, 6),
+    Column("OPS/s", Align::Right, 6, 5),
+    Column("R MiB/s", Align::Right, 7, 8),
+    Column("W MiB/s", Align::Right, 7, 7),
+    Column("ERRORS", Align::Right, 6, 2),
+    Column("FLIGHT", Align::Right, 6, 3),
+    Column("OLDEST", Align::Right, 6, 4),
 ];
 
-/// A name has so many columns at least.
-const NAME_MIN: u16 = 8;
+/// Columns of a screen that a name has before others are left out: the end of a volume's number tells it from others.
+const NAME_MIN: u16 = 16;
 
-fn columns(shown: Shown) -> &'static Columns {
+fn columns(shown: Shown) -> &'static [Column] {
     match shown {
         Shown::Exports => EXPORTS,
         Shown::Sessions => SESSIONS,
@@ -83,22 +84,15 @@ pub fn live(frame: &mut Frame, state: &mut State, now: Instant) {
 
 fn table(state: &State, first: usize, area: Rect) -> Widget<'static> {
     let columns = columns(state.shown());
-    let others: u16 = columns.iter().map(|(_, _, width)| width).sum();
-    let gaps = u16::try_from(columns.len() - 1).unwrap_or(0);
-    let room = area.width.saturating_sub(others + gaps).max(NAME_MIN);
-    let widths =
-        columns.iter().map(|(_, _, width)| Constraint::Length(if *width == 0 { room } else { *width }));
+    let (kept, widths) = fitting(columns, area.width);
     let place = |cells: Vec<String>| {
-        let cells = cells.into_iter().zip(columns).map(|(cell, (_, align, width))| {
-            let cell = shorten(&cell, usize::from(if *width == 0 { room } else { *width }));
-            match align {
-                Align::Left => Text::from(cell),
-                Align::Right => Text::from(cell).right_aligned(),
-            }
+        let cells = kept.iter().zip(&widths).filter_map(|(at, width)| {
+            let cell = Text::from(shorten(cells.get(*at)?, usize::from(*width)));
+            Some(if columns[*at].1 == Align::Left { cell } else { cell.right_aligned() })
         });
         Row::new(cells.collect::<Vec<_>>())
     };
-    let heading = place(columns.iter().map(|(name, ..)| (*name).to_owned()).collect());
+    let heading = place(columns.iter().map(|column| column.0.to_owned()).collect());
     let quiet = state.silence(Instant::now()).is_some();
     let rows = rows(state).into_iter().skip(first).take(usize::from(area.height));
     let rows = rows.map(|(cells, tone)| {
@@ -109,9 +103,27 @@ fn table(state: &State, first: usize, area: Rect) -> Widget<'static> {
         };
         place(cells).style(style)
     });
-    Widget::new(rows.collect::<Vec<_>>(), widths.collect::<Vec<_>>())
+    Widget::new(rows.collect::<Vec<_>>(), widths.into_iter().map(Constraint::Length))
         .header(heading.style(Style::new().add_modifier(Modifier::REVERSED)))
         .column_spacing(1)
+}
+
+/// Which columns there is room for, and how wide they are.
+fn fitting(columns: &[Column], room: u16) -> (Vec<usize>, Vec<u16>) {
+    let mut kept: Vec<usize> = (0..columns.len()).collect();
+    loop {
+        // Each but the name has a gap in front.
+        let others: u16 =
+            kept.iter().map(|at| columns[*at].2).filter(|width| *width > 0).map(|width| width + 1).sum();
+        let name = room.saturating_sub(others);
+        if name >= NAME_MIN || kept.len() == 1 {
+            let widths = kept.iter().map(|at| if columns[*at].2 == 0 { name } else { columns[*at].2 });
+            let widths = widths.collect();
+            return (kept, widths);
+        }
+        let least = kept.iter().copied().min_by_key(|at| columns[*at].3);
+        kept.retain(|at| Some(*at) != least);
+    }
 }
 
 /// Prints all of it once, with names in full.
@@ -119,7 +131,7 @@ pub fn once(state: &State, output: &mut Output) {
     let Some(picture) = state.picture() else { return };
     output.say_in(Tone::Heading, heading(picture));
     output.say(totals(picture));
-    let columns: Vec<_> = columns(state.shown()).iter().map(|(name, align, _)| (*name, *align)).collect();
+    let columns: Vec<_> = columns(state.shown()).iter().map(|column| (column.0, column.1)).collect();
     let mut table = Table::new(&columns);
     rows(state).into_iter().for_each(|(cells, _)| table.push(cells, None));
     output.say_table(&table.lines());
@@ -213,6 +225,17 @@ fn shorten(text: &str, room: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn where_there_is_no_room_the_least_is_left_out() {
+        let headings =
+            |room| -> Vec<_> { fitting(EXPORTS, room).0.into_iter().map(|at| EXPORTS[at].0).collect() };
+        assert_eq!(headings(80).len(), EXPORTS.len(), "all of them on an ordinary terminal");
+        assert_eq!(headings(40), ["EXPORT", "R MiB/s", "W MiB/s"]);
+        assert_eq!(headings(3), ["EXPORT"]);
+        let (kept, widths) = fitting(SESSIONS, 120);
+        assert_eq!(widths.iter().sum::<u16>() + u16::try_from(kept.len()).unwrap() - 1, 120);
+    }
 
     #[test]
     fn a_name_that_is_too_long_keeps_its_end() {

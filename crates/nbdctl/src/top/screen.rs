@@ -72,3 +72,40 @@ impl Drop for Screen {
 pub fn die_of(signal: i32) {
     let _ = signal_hook::low_level::emulate_default_handler(signal);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use testkit::Terminal;
+
+    /// Set for the half that panics, which the other half runs in a terminal.
+    const PANIC: &str = "NBDCTL_TEST_OF_A_PANIC";
+
+    #[test]
+    fn the_half_that_panics() {
+        if std::env::var_os(PANIC).is_none() {
+            return;
+        }
+        let mut screen = Screen::open().expect("a terminal");
+        screen.draw(|frame| frame.render_widget("drawn", frame.area())).expect("it is drawn");
+        while !matches!(screen.wait(Duration::from_secs(1)), Ok(Happened::Key(_))) {}
+        panic!("this is the panic that was wanted");
+    }
+
+    #[test]
+    fn a_panic_is_told_on_a_terminal_that_was_given_back() {
+        let program = std::env::current_exe().expect("this test");
+        let variables = [("TEST", program.as_path()), (PANIC, std::path::Path::new("1"))];
+        let Some(terminal) = Terminal::open("a_panic_is_told", 100, 30, &variables) else { return };
+        terminal
+            .line("RUST_BACKTRACE=0 \"$TEST\" --exact top::screen::tests::the_half_that_panics --nocapture");
+        terminal.wait_for("the picture", |screen| screen.starts_with("drawn"));
+        assert_eq!(terminal.fact("alternate_on"), "1");
+        terminal.keys(&["x"]);
+        let screen = terminal.wait_for("the prompt", |screen| screen.trim_end().ends_with("\nready>"));
+        assert!(screen.contains("this is the panic that was wanted"), "{screen}");
+        assert_eq!((terminal.fact("alternate_on"), terminal.fact("cursor_flag")), ("0".into(), "1".into()));
+        terminal.line("stty -a | tr ' ;' '\\n\\n' | grep -E '^-?(echo|icanon)$' | xargs");
+        terminal.wait_for("the mode of before", |screen| screen.contains("\nicanon echo\n"));
+    }
+}

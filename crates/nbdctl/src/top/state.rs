@@ -218,3 +218,6 @@ impl Picture {
         self.exports.iter().filter(|row| row.what.state != How::Serving).count()
     }
 }
+
+#[cfg(test)]
+mod tests;
