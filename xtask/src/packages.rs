@@ -25,6 +25,7 @@ const NEEDED: &[(&str, &str, &str)] = &[
     ("gnutls-cli", "gnutls-bin", "GnuTLS as a client"),
     ("openssl", "openssl", "OpenSSL as a client"),
     ("promtool", "prometheus", "metrics and alert rules as Prometheus reads them"),
+    ("tmux", "tmux", "nbdctl in a terminal"),
 ];
 
 /// Has every program of the list there, or says aloud which tests will not run.
