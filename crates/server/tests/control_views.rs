@@ -158,6 +158,20 @@ fn what_is_wrong_with_an_export_is_its_state() {
     assert_eq!(figure(&server, &format!("nbd_server_export_state{labels}")), Some(1.0));
 }
 
+/// The appliance has one, because the original does not start without an export.
+#[test]
+fn a_placeholder_is_told_as_one_and_troubles_nobody() {
+    let server = serving("");
+    server.write_export("dummy", std::path::Path::new("/dev/null"), "readonly = true");
+    let reload = server.reload().expect_complete();
+    assert!(reload.about("export unavailable", "dummy").is_none());
+    assert_eq!(ask(&server, "/v1/exports/dummy")["state"], "placeholder");
+    assert_eq!(ask(&server, "/v1/status")["exports_not_serving"], 0);
+    assert_eq!(ask(&server, "/v1/plan")["unavailable"], Value::Array(Vec::new()));
+    assert!(server.connect().go("dummy").is_err());
+    assert_eq!(ask(&server, "/v1/exports/dummy")["state"], "placeholder");
+}
+
 /// P6: until somebody who knows the loss says otherwise.
 #[test]
 fn a_poisoned_export_is_told_and_cleared() {
