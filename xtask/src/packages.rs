@@ -24,6 +24,8 @@ const NEEDED: &[(&str, &str, &str)] = &[
     ("curl", "curl", "curl as a client of the control socket"),
     ("gnutls-cli", "gnutls-bin", "GnuTLS as a client"),
     ("openssl", "openssl", "OpenSSL as a client"),
+    ("promtool", "prometheus", "metrics and alert rules as Prometheus reads them"),
+    ("tmux", "tmux", "nbdctl in a terminal"),
 ];
 
 /// Has every program of the list there, or says aloud which tests will not run.

@@ -4,7 +4,7 @@ mod drift;
 mod values;
 
 use crate::exit::Exit;
-use clap::{ArgAction, Args, CommandFactory, Parser, Subcommand, ValueEnum, ValueHint};
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum, ValueHint};
 use control::view::Level;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -287,6 +287,5 @@ pub fn command() -> clap::Command {
     for exit in Exit::ALL {
         codes += &format!("  {:<3} {}\n", exit.code(), exit.about());
     }
-    // The version is told by a long option alone: -v would be taken for "more words" elsewhere.
-    Cli::command().after_help(codes).mut_arg("version", |arg| arg.action(ArgAction::Version))
+    Cli::command().after_help(codes)
 }

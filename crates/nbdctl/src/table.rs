@@ -88,8 +88,8 @@ mod tests {
         assert_eq!(
             lines,
             [
-                "NAME           SIZE  PATH",
-                "日本         10 GiB  /dev/vdb",
+                "NAME          SIZE  PATH",
+                "日本        10 GiB  /dev/vdb",
                 "a\\u{1b}[0m       -",
                 "    it is\\ngone"
             ]

@@ -75,12 +75,13 @@ pub fn decide<'a>(
 }
 
 impl Decision<'_> {
-    /// Why the export will be configured and not served.
+    /// Why the export will be configured and not served. A placeholder is not worth a word.
     pub fn unavailable(&self) -> impl Iterator<Item = Unavailable> {
         let wanted = match self.act {
             Act::Remove => None,
             Act::Stay(wanted) | Act::Place { wanted, .. } => Some(wanted),
         };
+        let wanted = wanted.filter(|wanted| !wanted.settings.is_placeholder());
         wanted.into_iter().flat_map(|wanted| {
             let reasons = wanted.finding.probe.as_ref().err().into_iter().chain(wanted.blocked);
             reasons.map(move |reason| Unavailable {

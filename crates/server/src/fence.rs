@@ -141,7 +141,6 @@ fn words(request: &HangingRequest) -> String {
 
 /// Takes those off the list that have closed meanwhile. Said once their successors are in, or who waits for the line would
 /// come too early.
-#[must_use]
 pub fn release(hanging: &mut Vec<Arc<Medium>>) -> Released {
     let (closed, still) =
         std::mem::take(hanging).into_iter().partition(|medium| medium.wait_closed(Instant::now()));

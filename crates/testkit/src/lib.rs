@@ -21,10 +21,11 @@ pub mod setup;
 pub mod spec;
 mod stream;
 pub mod temp;
+pub mod terminal;
 mod transmission;
 
 pub use client::{Client, ExportInfo, OptionReply, Refused};
-pub use control::Control;
+pub use control::{Control, EventStream};
 pub use fault::{Fault, FaultStore};
 pub use log::{Closing, Event, Log, Outcome, Reloaded};
 pub use loopdev::LoopDevice;
@@ -37,4 +38,5 @@ pub use schemathesis::schemathesis;
 pub use setup::Setup;
 pub use stream::Link;
 pub use temp::TempDir;
+pub use terminal::Terminal;
 pub use transmission::{Answer, CLOSED, Chunk, TIMED_OUT, request_header};
