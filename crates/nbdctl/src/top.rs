@@ -26,7 +26,8 @@ use std::time::{Duration, Instant};
 const TICK: Duration = Duration::from_millis(100);
 
 pub fn run(client: Client, wanted: &args::Top, output: &mut Output) -> Result<Exit, Failure> {
-    if !wanted.once && !(std::io::stdout().is_terminal() && std::io::stdin().is_terminal()) {
+    let terminal = std::io::stdout().is_terminal() && std::io::stdin().is_terminal();
+    if !(wanted.once || terminal) {
         return Err(Failure::Usage("top needs a terminal; --once prints one picture".into()));
     }
     // Whoever cannot be asked at all is told so in a sentence, not on a screen.
