@@ -20,6 +20,8 @@ const NEEDED: &[(&str, &str, &str)] = &[
     ("c++", "g++", "fuzz targets"),
     // GLib itself comes with the original server.
     ("python3", "python3", "configurations beside GLib's own reader"),
+    ("pip3", "python3-pip", "the control socket against its own description (schemathesis)"),
+    ("curl", "curl", "curl as a client of the control socket"),
     ("gnutls-cli", "gnutls-bin", "GnuTLS as a client"),
     ("openssl", "openssl", "OpenSSL as a client"),
     ("tmux", "tmux", "nbdctl in a terminal"),

@@ -126,6 +126,28 @@ static KEYS: &[Key] = &[
         false,
         "Owner of the Unix socket, as chown takes it: USER, USER:GROUP or :GROUP.",
     )),
+    ours(generic(
+        "controlsock",
+        Text,
+        "/run/nbd-server/control.sock",
+        false,
+        "Unix socket of nbdctl; empty for none. Without the key it is left out where it cannot be made.",
+    )),
+    ours(generic("controlsock_mode", Text, "0660", false, "Mode of the control socket, as chmod takes it.")),
+    ours(generic(
+        "controlsock_owner",
+        Text,
+        "",
+        false,
+        "Owner of the control socket, as chown takes it: USER, USER:GROUP or :GROUP.",
+    )),
+    ours(generic(
+        "metrics_listen",
+        Text,
+        "",
+        false,
+        "ADDRESS:PORT to serve metrics on, and nothing else; a port alone is on 127.0.0.1.",
+    )),
     generic("force_tls", Flag, "false", true, "Refuse clients without TLS, whatever they ask for."),
     generic("certfile", Text, "in keyfile", true, "The server's certificate and those above it, PEM."),
     generic(

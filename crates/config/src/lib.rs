@@ -14,6 +14,7 @@ mod read;
 mod settings;
 pub mod tlsprio;
 pub mod value;
+mod write;
 
 pub use document::Document;
 pub use keys::{Key, Kind, Place, Status, find, keys, suggestion};
@@ -22,7 +23,8 @@ pub use name::ExportName;
 pub use plan::{Change, Plan, Step, export_changes, generic_changes, storage_changes};
 pub use problem::Problem;
 pub use settings::{
-    Changes, Config, DeviceChanges, Export, Exports, Generic, Layout, MaxConnections, OnChange, Origin,
-    Storage, Tls, TlsIdentity, Virtstyle, WantedIdentity,
+    Changes, Config, Control, ControlSocket, DeviceChanges, Export, Exports, Generic, Layout, MaxConnections,
+    OnChange, Origin, Storage, Tls, TlsIdentity, Virtstyle, WantedIdentity,
 };
 pub use tlsprio::TlsPriority;
+pub use write::{describe, described, settings_of};

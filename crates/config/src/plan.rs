@@ -20,6 +20,19 @@ pub enum Step {
     Close(ExportName),
 }
 
+impl Step {
+    /// Of which export.
+    #[must_use]
+    pub fn export(&self) -> &ExportName {
+        let (Self::Keep(name)
+        | Self::Open(name)
+        | Self::Retune(name)
+        | Self::Replace(name)
+        | Self::Close(name)) = self;
+        name
+    }
+}
+
 /// Steps for all wanted exports in their order, and then for those that are gone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {

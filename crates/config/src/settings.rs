@@ -5,7 +5,7 @@ mod generic;
 mod storage;
 
 pub use export::{DeviceChanges, Export, MaxConnections, OnChange, TlsIdentity};
-pub use generic::{Generic, Tls};
+pub use generic::{Control, ControlSocket, Generic, Tls};
 pub use storage::{Changes, Layout, Storage, Virtstyle, WantedIdentity};
 
 use crate::name::ExportName;

@@ -29,7 +29,8 @@ fn every_setting_that_changes_is_named() {
 #[test]
 fn every_setting_of_generic_that_changes_is_named() {
     let lines = "user=a\ngroup=b\nlistenaddr=c\nport=1\nunixsock=/u\nduallisten=1\nallowlist=1\nincludedir=/i\n\
-                 max_threads=1\nstrict=1\nunixsock_mode=0600\nunixsock_owner=a\nforce_tls=1\ncertfile=/c\nkeyfile=/k\n\
+                 max_threads=1\nstrict=1\nunixsock_mode=0600\nunixsock_owner=a\ncontrolsock=/c\ncontrolsock_mode=0600\n\
+                 controlsock_owner=b\nmetrics_listen=9809\nforce_tls=1\ncertfile=/c\nkeyfile=/k\n\
                  cacertfile=/a\npskfile=/p\ntlsprio=NORMAL\n";
     let changes = generic_changes(&Generic::default(), &generic(lines).0);
     let named: Vec<_> = changes.iter().map(|change| change.key).collect();

@@ -37,7 +37,7 @@ impl Failure {
 
     pub(crate) fn too_many_requests(too_many: &TooMany) -> Self {
         let detail =
-            "more is asked than the control socket answers: 1000 requests a second, a tenth of a processor";
+            "more is asked than the control socket answers: 1000 requests a second, a fifth of a processor";
         Self::new(StatusCode::TOO_MANY_REQUESTS, detail).again_after(too_many.0)
     }
 
@@ -54,7 +54,7 @@ impl Failure {
 
     fn json(&self) -> String {
         let details = ProblemDetails {
-            kind: "about:blank".into(),
+            r#type: "about:blank".into(),
             title: self.status.canonical_reason().unwrap_or_default().into(),
             status: self.status.as_u16(),
             detail: self.detail.clone(),

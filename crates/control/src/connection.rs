@@ -115,3 +115,6 @@ pub(crate) async fn turn_away<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, 
     })
     .await;
 }
+
+#[cfg(test)]
+mod tests;

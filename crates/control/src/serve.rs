@@ -4,7 +4,7 @@ use crate::api;
 use crate::connection::{self, Service};
 use crate::controls::{Caller, Controls};
 use crate::desk::Desk;
-use rustix::process::setpriority_process;
+use rustix::process::{getpriority_process, setpriority_process};
 use rustix::thread::gettid;
 use std::future::Future;
 use std::io;
@@ -22,8 +22,9 @@ use tokio::time::{sleep, timeout};
 const CONTROL_MAX: usize = 128;
 /// Connections on each address for metrics, counted apart: whoever reaches it over a network cannot keep the operator out.
 const METRICS_MAX: usize = 32;
-/// How the thread gives way to data sessions.
-const NICE: i32 = 10;
+/// How much nicer the thread is than the rest of the process: it gets a tenth of what a data session gets that wants the
+/// same processor.
+const NICER: i32 = 10;
 /// What is being answered may be finished when the thread ends.
 const GRACE: Duration = Duration::from_millis(500);
 /// Until accepting is tried again: there are no descriptors left.
@@ -77,14 +78,19 @@ pub fn serve(controls: Arc<dyn Controls>, sockets: Sockets) -> io::Result<Runnin
     let desk = Arc::new(Desk::new(controls, stopped));
     let entrances = Entrances::open(&runtime, sockets)?;
     let thread = std::thread::Builder::new().name("control".into()).spawn(move || {
-        // On Linux a thread's id is a process to this call, so it is this thread alone, and those that it starts. Not
-        // allowed to be lower is no reason to be silent.
-        let _ = setpriority_process(Some(gettid()), NICE);
+        give_way();
         runtime.block_on(run(desk, entrances));
         // Not by dropping it: that waits for calls that wait.
         runtime.shutdown_background();
     })?;
     Ok(Running { stop, thread: Some(thread) })
+}
+
+/// On Linux a thread's id is a process to these calls, so it is this thread alone, and those that it starts. Where it is
+/// not allowed, that is no reason to be silent.
+fn give_way() {
+    let this = Some(gettid());
+    let _ = getpriority_process(this).and_then(|nice| setpriority_process(this, nice + NICER));
 }
 
 struct Entrances {

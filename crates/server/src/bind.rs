@@ -1,6 +1,9 @@
 //! The sockets to listen on.
 
+mod control;
 mod unix;
+
+pub use control::{ControlSockets, bind_control};
 
 use crate::access::Peer;
 use rustix::net::sockopt::{
@@ -66,7 +69,14 @@ impl fmt::Display for BindError {
 /// A port that somebody else has; no address at all; a Unix socket that another server listens on, or whose file cannot be
 /// given the mode or the owner that it is to have.
 pub fn bind(wanted: &Wanted) -> Result<Bound, BindError> {
-    let unix = wanted.unixsock.as_deref().map(|path| unix::bind(path, wanted)).transpose()?;
+    let asked = |path| unix::Asked {
+        what: "unix socket",
+        path,
+        mode: wanted.unixsock_mode,
+        owner: wanted.unixsock_owner.as_deref(),
+        owner_key: "unixsock_owner",
+    };
+    let unix = wanted.unixsock.as_deref().map(|path| unix::bind(&asked(path))).transpose()?;
     let mut bound = Bound { tcp: Vec::new(), unix, warnings: Vec::new() };
     if bound.unix.is_none() || wanted.duallisten {
         let opened = bind_tcp(wanted, &mut bound);
@@ -76,6 +86,23 @@ pub fn bind(wanted: &Wanted) -> Result<Bound, BindError> {
         opened?;
     }
     Ok(bound)
+}
+
+impl Bound {
+    /// Where it listens, as it is told.
+    #[must_use]
+    pub fn listening(&self) -> Vec<String> {
+        let tcp = self.tcp.iter().filter_map(|listener| listener.local_addr().ok());
+        let unix = self.unix.iter().map(|unix| format!("unix:{}", unix.path().display()));
+        tcp.map(|address| address.to_string()).chain(unix).collect()
+    }
+
+    /// Removes the Unix socket's file.
+    pub fn remove(&self) {
+        if let Some(unix) = &self.unix {
+            unix.remove();
+        }
+    }
 }
 
 fn bind_tcp(wanted: &Wanted, bound: &mut Bound) -> Result<(), BindError> {

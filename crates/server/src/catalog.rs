@@ -25,6 +25,10 @@ pub struct Entry {
     pub medium: Arc<Medium>,
     /// Configured but not served: another export claims its disk.
     pub blocked: Option<String>,
+    /// It runs as it was, against what the files say, and why.
+    pub kept_back: Option<String>,
+    /// The reload after which it was what it is now.
+    pub generation: u64,
 }
 
 impl Catalog {

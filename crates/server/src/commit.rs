@@ -1,20 +1,24 @@
-//! From a plan to the next catalog: entries made, media to let go, and every step said.
+//! From decisions to the next catalog: entries made, media to let go, and every step said.
 //!
 //! Nothing in here can fail: what could was found out by `prepare.rs`.
 
-use crate::catalog::{Catalog, Entry};
+use crate::catalog::Entry;
+use crate::decide::{Act, Decision, Wanted, is_newly_blocked};
 use crate::fence::Retired;
 use crate::log::Level;
 use crate::medium::Medium;
-use crate::prepare::{Finding, Prepared, entry};
 use crate::report::Report;
-use config::{Config, Export, OnChange, Plan, Step, Storage};
+use config::{Export, KeptBack, OnChange};
 use control::Line;
+use control::view::{Action, Step, Unavailable};
 use std::sync::{Arc, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+/// How long a reload that takes away the right to write waits for writes that are being done.
+const SETTLE: Duration = Duration::from_secs(1);
 
 /// What applying a configuration did.
-#[derive(Default)]
+#[derive(Clone, Copy, Default)]
 pub struct Tally {
     pub added: usize,
     pub changed: usize,
@@ -26,92 +30,140 @@ pub struct Tally {
     pub unsettled: usize,
 }
 
-/// One walk along a plan.
-pub struct Change<'a> {
+/// Carries decisions out, in their order.
+pub struct Commit<'a> {
     /// For the log.
-    pub report: &'a Report,
-    /// What runs.
-    pub before: &'a Catalog,
-    /// What shall run.
-    pub wanted: &'a Config,
-    /// What its paths lead to.
-    pub prepared: &'a Prepared,
+    report: &'a Report,
     /// Each change has its line; at start there would be one for every export.
-    pub aloud: bool,
+    aloud: bool,
     /// For writes that are being done on exports that become read-only: once for all of them.
-    pub settle_until: Instant,
+    settle_until: Instant,
     /// Where media go whose sessions may stay (`on_change = keep`).
-    pub retired: &'a Retired,
+    retired: &'a Retired,
+    /// What is not followed.
+    kept_back: &'a [KeptBack],
+    /// Of the next catalog.
+    generation: u64,
+    done: Done,
 }
 
-/// New entries, media to fence with the reason, and the counts.
-pub type Walked = (Vec<Arc<Entry>>, Vec<(Arc<Medium>, String)>, Tally);
+/// The next catalog's entries, the media to fence with the reason, and the counts.
+#[derive(Default)]
+pub struct Done {
+    pub entries: Vec<Arc<Entry>>,
+    pub old: Vec<(Arc<Medium>, String)>,
+    pub tally: Tally,
+}
 
-impl Change<'_> {
-    /// The new entries, the media to fence with the reason, and the counts.
+impl<'a> Commit<'a> {
+    /// Nothing is done yet.
     #[must_use]
-    pub fn walk(&self, plan: &Plan) -> Walked {
-        let (mut entries, mut old, mut tally) = (Vec::new(), Vec::new(), Tally::default());
-        for warning in &self.prepared.warnings {
-            self.report.log().warning(warning);
-        }
-        let mut findings = self.prepared.findings.iter();
-        for step in plan.steps() {
-            let (Step::Keep(name)
-            | Step::Open(name)
-            | Step::Retune(name)
-            | Step::Replace(name)
-            | Step::Close(name)) = step;
-            let before = self.before.find(name.as_bytes());
-            let Some(settings) = self.wanted.exports.get(name) else {
-                tally.removed += 1;
-                if let Some(before) = before {
-                    self.say(
-                        Level::Notice,
-                        Line::new("export removed").with("export", name).with("old", path(before)),
-                    );
-                    let medium = before.medium.clone();
-                    self.let_go(medium, before.settings.on_change, "the export was removed", &mut old);
-                }
-                continue;
-            };
-            let Some(finding) = findings.next() else { continue };
-            let blocked = self.prepared.blocked.get(name).cloned();
-            let medium = match (step, before) {
-                (Step::Keep(_) | Step::Retune(_), Some(before)) => {
-                    self.adjust(settings, before, finding, &mut tally);
-                    self.scatter(settings, before, finding, &mut old, &mut tally);
-                    match &blocked {
-                        // It was served until now: an exclusive disk has no second writer, not even an old session.
-                        Some(why) if before.blocked.is_none() => {
-                            old.push((before.medium.clone(), why.clone()));
-                            self.new_medium(settings)
-                        }
-                        _ => before.medium.clone(),
-                    }
-                }
-                (_, before) => {
-                    let before = before.map(|entry| &**entry);
-                    self.replace(settings, before, finding, blocked.is_some(), &mut old, &mut tally)
-                }
-            };
-            match &finding.probe {
-                Ok(Some(probe)) => medium.remember(probe),
-                Ok(None) => {}
-                Err(reason) => self.unavailable(settings, reason),
-            }
-            if let Some(why) = &blocked {
-                tally.blocked += 1;
-                self.unavailable(settings, why);
-            }
-            entries.push(entry(settings, medium, blocked));
-        }
-        (entries, old, tally)
+    pub fn new(report: &'a Report, retired: &'a Retired, kept_back: &'a [KeptBack], generation: u64) -> Self {
+        let (aloud, settle_until) = (generation > 1, Instant::now() + SETTLE);
+        Self { report, aloud, settle_until, retired, kept_back, generation, done: Done::default() }
     }
 
-    /// Once this returns nothing is written any more by those who lost the right to it. 1: something may be.
-    fn set_read_only(&self, medium: &Medium, read_only: bool) -> usize {
-        usize::from(medium.set_read_only(read_only) && !medium.wait_settled(self.settle_until))
+    /// Carries them out.
+    #[must_use]
+    pub fn carry_out(mut self, decisions: &[Decision<'_>]) -> Done {
+        for decision in decisions {
+            self.export(decision);
+        }
+        self.done
+    }
+
+    fn export(&mut self, decision: &Decision<'_>) {
+        for step in &decision.steps {
+            self.count(step.action);
+            self.say_step(step, decision);
+        }
+        let (wanted, medium) = match decision.act {
+            Act::Remove => {
+                if let Some(before) = decision.before {
+                    let on_change = before.settings.on_change;
+                    self.let_go(before.medium.clone(), on_change, "the export was removed");
+                }
+                return;
+            }
+            Act::Stay(wanted) => (wanted, self.stay(&wanted, decision)),
+            Act::Place { wanted, moved } => (wanted, self.place(&wanted, moved, decision)),
+        };
+        if let Ok(Some(probe)) = &wanted.finding.probe {
+            medium.remember(probe);
+        }
+        medium.remember_trouble(wanted.finding.probe.as_ref().err().cloned());
+        for unavailable in decision.unavailable() {
+            self.say_unavailable(&unavailable, wanted.settings);
+        }
+        self.done.tally.blocked += usize::from(wanted.blocked.is_some());
+        self.done.entries.push(Arc::new(self.entry(decision, &wanted, medium)));
+    }
+
+    fn entry(&self, decision: &Decision<'_>, wanted: &Wanted<'_>, medium: Arc<Medium>) -> Entry {
+        let kept_back = self.kept_back.iter().find(|held| held.exports.contains(decision.name));
+        let same = decision.before.filter(|_| decision.steps.is_empty());
+        Entry {
+            name: session::ExportName::from(decision.name.as_bytes()),
+            settings: wanted.settings.clone(),
+            medium,
+            blocked: wanted.blocked.cloned(),
+            kept_back: kept_back.map(|held| held.problem.to_string()),
+            generation: same.map_or(self.generation, |before| before.generation),
+        }
+    }
+
+    fn count(&mut self, action: Action) {
+        let tally = &mut self.done.tally;
+        match action {
+            Action::Add => tally.added += 1,
+            Action::Retune | Action::Replace | Action::ReplaceForSome => tally.changed += 1,
+            Action::Remove => tally.removed += 1,
+            // Counted with what is kept, as long as it lasts.
+            Action::Block => {}
+        }
+    }
+
+    /// Same storage: other settings, or another size.
+    fn stay(&mut self, wanted: &Wanted<'_>, decision: &Decision<'_>) -> Arc<Medium> {
+        let Wanted { settings, finding, blocked } = wanted;
+        let Some(before) = decision.before else { return self.new_medium(settings) };
+        before.medium.set_follow(settings);
+        self.set_read_only(&before.medium, settings.readonly);
+        if let Some(moved) = before.medium.split_off(&finding.scattered) {
+            self.let_go(moved, settings.on_change, reason(decision, Action::ReplaceForSome));
+        }
+        match blocked {
+            // It was served until now: an exclusive disk has no second writer, not even an old session.
+            Some(why) if is_newly_blocked(wanted, before) => {
+                self.done.old.push((before.medium.clone(), (*why).clone()));
+                self.new_medium(settings)
+            }
+            _ => before.medium.clone(),
+        }
+    }
+
+    /// A new medium, and what stood under the name before is let go.
+    fn place(&mut self, wanted: &Wanted<'_>, moved: bool, decision: &Decision<'_>) -> Arc<Medium> {
+        let Wanted { settings, finding, blocked } = wanted;
+        let medium = match (decision.before, &finding.found) {
+            (Some(before), Some(found)) if moved && blocked.is_none() => {
+                before.medium.successor(settings, found)
+            }
+            _ => self.new_medium(settings),
+        };
+        // For those who came along from its predecessor.
+        self.set_read_only(&medium, settings.readonly);
+        if let Some(before) = decision.before {
+            self.let_go(before.medium.clone(), settings.on_change, reason(decision, Action::Replace));
+        }
+        medium
+    }
+
+    /// Once this returns nothing is written any more by those who lost the right to it, or it is counted that something
+    /// may be.
+    fn set_read_only(&mut self, medium: &Medium, read_only: bool) {
+        let unsettled = medium.set_read_only(read_only) && !medium.wait_settled(self.settle_until);
+        self.done.tally.unsettled += usize::from(unsettled);
     }
 
     /// Nobody may enter it before the fence of this reload is finished.
@@ -119,105 +171,9 @@ impl Change<'_> {
         Medium::new(settings, self.report.log().clone())
     }
 
-    /// Same storage: other settings, or another size.
-    fn adjust(&self, settings: &Export, before: &Entry, finding: &Finding, tally: &mut Tally) {
-        let mut changed = 0;
-        for change in config::export_changes(&before.settings, settings) {
-            changed = 1;
-            let line = Line::new("export changed")
-                .with("export", &settings.name)
-                .with("old", format!("{}={}", change.key, change.old))
-                .with("new", format!("{}={}", change.key, change.new));
-            self.say(Level::Notice, origin(line, settings).with("reason", "settings"));
-        }
-        before.medium.set_follow(settings);
-        tally.unsettled += self.set_read_only(&before.medium, settings.readonly);
-        if let Some((old, new)) = finding.resized() {
-            changed = 1;
-            let line =
-                Line::new("export changed").with("export", &settings.name).with("old", old).with("new", new);
-            self.say(
-                Level::Notice,
-                origin(line, settings).with("reason", "the size is another one; sessions keep the old one"),
-            );
-        }
-        tally.changed += changed;
-    }
-
-    /// Clients whose own path leads to another disk now; the others stay.
-    fn scatter(
-        &self,
-        settings: &Export,
-        before: &Entry,
-        finding: &Finding,
-        old: &mut Vec<(Arc<Medium>, String)>,
-        tally: &mut Tally,
-    ) {
-        let Some(moved) = before.medium.split_off(&finding.scattered) else { return };
-        tally.changed += 1;
-        let reason = "another disk is at the path of some clients";
-        let line = Line::new("export changed")
-            .with("export", &settings.name)
-            .with("old", path(before))
-            .with("new", &settings.storage.path);
-        self.say(Level::Notice, origin(line, settings).with("reason", reason));
-        self.let_go(moved, settings.on_change, reason, old);
-    }
-
-    /// A new medium, and what stood under the name before is let go.
-    fn replace(
-        &self,
-        settings: &Export,
-        before: Option<&Entry>,
-        finding: &Finding,
-        blocked: bool,
-        old: &mut Vec<(Arc<Medium>, String)>,
-        tally: &mut Tally,
-    ) -> Arc<Medium> {
-        let moved = self.prepared.moved.contains(&settings.name);
-        let medium = match (before, &finding.found) {
-            (Some(before), Some(found)) if moved && !blocked => before.medium.successor(settings, found),
-            _ => self.new_medium(settings),
-        };
-        // For those who came along from its predecessor.
-        tally.unsettled += self.set_read_only(&medium, settings.readonly);
-        let size = finding.probe.as_ref().ok().and_then(|probe| Some(probe.as_ref()?.size));
-        let Some(before) = before else {
-            tally.added += 1;
-            if self.aloud {
-                // The words of the original, which programs look for (C-219).
-                self.report.log().info(format!("reconfigured new server: {}", settings.name));
-            }
-            let line =
-                Line::new("export added").with("export", &settings.name).with("new", &settings.storage.path);
-            self.say(Level::Notice, origin(line.maybe("size", size), settings));
-            return medium;
-        };
-        tally.changed += 1;
-        let reason = if moved { "another disk is at the path" } else { "the export leads to another store" };
-        let identity = |probe: &store::Probe| probe.identity.to_string();
-        let (was, is) = if moved {
-            let is = finding.found.as_ref().map(identity).unwrap_or_default();
-            (before.medium.seen().as_ref().map(identity).unwrap_or_default(), is)
-        } else {
-            other_storage(&before.settings.storage, &settings.storage)
-        };
-        let line =
-            Line::new("export changed").with("export", &settings.name).with("old", was).with("new", is);
-        self.say(Level::Notice, origin(line.maybe("size", size), settings).with("reason", reason));
-        self.let_go(before.medium.clone(), settings.on_change, reason, old);
-        medium
-    }
-
-    fn let_go(
-        &self,
-        medium: Arc<Medium>,
-        on_change: OnChange,
-        reason: &str,
-        old: &mut Vec<(Arc<Medium>, String)>,
-    ) {
+    fn let_go(&mut self, medium: Arc<Medium>, on_change: OnChange, reason: &str) {
         if on_change == OnChange::Fence {
-            old.push((medium, reason.to_owned()));
+            self.done.old.push((medium, reason.to_owned()));
             return;
         }
         let mut retired = self.retired.lock().unwrap_or_else(PoisonError::into_inner);
@@ -233,11 +189,54 @@ impl Change<'_> {
         }
     }
 
-    fn unavailable(&self, settings: &Export, reason: &str) {
+    fn say_step(&self, step: &Step, decision: &Decision<'_>) {
+        let line = |event| Line::new(event).with("export", decision.name);
+        match (step.action, &decision.act) {
+            (Action::Remove, _) => {
+                self.say(Level::Notice, line("export removed").maybe("old", step.old.as_ref()))
+            }
+            (Action::Add, Act::Place { wanted, .. }) => {
+                if self.aloud {
+                    // The words of the original, which programs look for (C-219).
+                    self.report.log().info(format!("reconfigured new server: {}", decision.name));
+                }
+                let line = line("export added").maybe("new", step.new.as_ref()).maybe("size", step.size);
+                self.say(Level::Notice, origin(line, wanted.settings));
+            }
+            // It is said of the export that is not available any more.
+            (Action::Block | Action::Add, _) => {}
+            (_, Act::Stay(wanted) | Act::Place { wanted, .. }) => self.say_changed(step, wanted.settings),
+            (_, Act::Remove) => {}
+        }
+    }
+
+    fn say_changed(&self, step: &Step, settings: &Export) {
+        let changed = |old: &str, new: &str| {
+            Line::new("export changed").with("export", &settings.name).with("old", old).with("new", new)
+        };
+        if step.action != Action::Retune || step.changes.is_empty() {
+            let (old, new) = old_and_new(step);
+            let line = changed(&old, &new).maybe("size", step.size);
+            self.say(Level::Notice, origin(line, settings).maybe("reason", step.reason.as_ref()));
+            return;
+        }
+        for change in &step.changes {
+            let (line, reason) = if change.key == "size" {
+                let line = changed(&change.old, &change.new);
+                (line, "the size is another one; sessions keep the old one")
+            } else {
+                let pair = |value| format!("{}={value}", change.key);
+                (changed(&pair(&change.old), &pair(&change.new)), "settings")
+            };
+            self.say(Level::Notice, origin(line, settings).with("reason", reason));
+        }
+    }
+
+    fn say_unavailable(&self, unavailable: &Unavailable, settings: &Export) {
         let line = Line::new("export unavailable")
-            .with("export", &settings.name)
-            .with("new", &settings.storage.path)
-            .with("reason", reason);
+            .with("export", &unavailable.export)
+            .with("new", &unavailable.path)
+            .with("reason", &unavailable.reason);
         self.report.say(Level::Warning, origin(line, settings));
     }
 
@@ -248,23 +247,26 @@ impl Change<'_> {
     }
 }
 
-fn path(entry: &Entry) -> &str {
-    &entry.settings.storage.path
+/// Both paths, or, where they are the same, what differs besides.
+fn old_and_new(step: &Step) -> (String, String) {
+    if step.old != step.new || step.changes.is_empty() {
+        return (step.old.clone().unwrap_or_default(), step.new.clone().unwrap_or_default());
+    }
+    if let Some(disk) = step.changes.iter().find(|change| change.key == "disk") {
+        return (disk.old.clone(), disk.new.clone());
+    }
+    let join = |value: fn(&control::view::Change) -> &String| {
+        let pairs = step.changes.iter().map(|change| format!("{}={}", change.key, value(change)));
+        pairs.collect::<Vec<_>>().join(",")
+    };
+    (join(|change| &change.old), join(|change| &change.new))
+}
+
+fn reason<'d>(decision: &'d Decision<'_>, action: Action) -> &'d str {
+    let step = decision.steps.iter().find(|step| step.action == action);
+    step.and_then(|step| step.reason.as_deref()).unwrap_or_default()
 }
 
 fn origin(line: Line, settings: &Export) -> Line {
     line.with("file", settings.origin.file.display()).with("line", settings.origin.line)
-}
-
-/// Both paths, or, where they are the same, what differs besides.
-fn other_storage(old: &Storage, new: &Storage) -> (String, String) {
-    if old.path != new.path {
-        return (old.path.clone(), new.path.clone());
-    }
-    let changes = config::storage_changes(old, new);
-    let join = |value: fn(&config::Change) -> &String| {
-        let pairs = changes.iter().map(|change| format!("{}={}", change.key, value(change)));
-        pairs.collect::<Vec<_>>().join(",")
-    };
-    (join(|change| &change.old), join(|change| &change.new))
 }

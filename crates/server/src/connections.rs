@@ -7,10 +7,12 @@
 use crate::access::Peer;
 use crate::guest::Guest;
 use crate::log::{Level, Log};
+use crate::roll::Present;
 use crate::socket::Socket;
 use crate::state::Shared;
+use control::Line;
 use rustix::fd::OwnedFd;
-use session::{Channel, Ending, Sitter};
+use session::{Channel, Class, Ending, Sitter};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -72,6 +74,12 @@ impl Sessions {
         while self.running.load(Ordering::Relaxed) > 0 && Instant::now() < deadline {
             thread::sleep(Duration::from_millis(1));
         }
+    }
+
+    /// Connections that have not chosen an export yet.
+    #[must_use]
+    pub fn handshakes(&self) -> usize {
+        self.lock().len()
     }
 
     /// Ends the oldest handshake. `false`: there is none.
@@ -148,6 +156,11 @@ fn run(shared: &Arc<Shared>, socket: Arc<Socket>, sitter: &Arc<Sitter>, peer: Pe
     let places = Places { shared, id: sitter.id, entered: std::cell::Cell::new(false) };
     let guest = Guest::new(shared.clone(), peer, socket);
     let ending = session::serve(&guest, sitter, accepted, || places.enter());
+    if let Some(present) = shared.roll.leave(sitter.id) {
+        tell_end(&shared.log, &present, &ending);
+    }
+    let phase = if places.entered.get() { "transmission" } else { "handshake" };
+    shared.roll.ended(phase, ending.kind());
     // The client learns of the end only now, when nothing of its session is left at the export.
     sitter.channel.close();
     report(&shared.log, sitter, &ending, places.entered.get());
@@ -170,6 +183,8 @@ impl Places<'_> {
 
 impl Drop for Places<'_> {
     fn drop(&mut self) {
+        // After a panic too.
+        let _ = self.shared.roll.leave(self.id);
         if self.entered.get() {
             self.shared.sessions.running.fetch_sub(1, Ordering::Relaxed);
         } else {
@@ -178,11 +193,24 @@ impl Drop for Places<'_> {
     }
 }
 
+fn tell_end(log: &Log, present: &Present, ending: &Ending) {
+    let did = present.sitter.meter.read();
+    let line = Line::new("session ended")
+        .with("id", present.sitter.id)
+        .with("peer", &present.sitter.peer)
+        .with("export", &present.export)
+        .with("reason", ending)
+        .with("requests", did.requests())
+        .with("read", did.of(Class::Read).bytes)
+        .with("written", did.of(Class::Write).bytes)
+        .with("errors", did.errors());
+    log.tell(Level::Info, &line);
+}
+
 /// One line for the end of each connection, at a level that fits. What strangers can cause is limited in rate.
 fn report(log: &Log, sitter: &Sitter, ending: &Ending, entered: bool) {
     let peer = &sitter.peer;
-    let count = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
-    let counters = &sitter.counters;
+    let did = sitter.meter.read();
     let level = match ending {
         Ending::Disconnected
         | Ending::Fenced
@@ -204,10 +232,10 @@ fn report(log: &Log, sitter: &Sitter, ending: &Ending, entered: bool) {
         level,
         &format!(
             "{dropped}{ending} peer={peer} requests={} read={} written={} errors={}",
-            count(&counters.requests),
-            count(&counters.bytes_read),
-            count(&counters.bytes_written),
-            count(&counters.errors)
+            did.requests(),
+            did.of(Class::Read).bytes,
+            did.of(Class::Write).bytes,
+            did.errors()
         ),
     );
 }

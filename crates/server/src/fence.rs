@@ -7,6 +7,8 @@ use crate::prepare::same_disk;
 use crate::report::Report;
 use crate::state::Shared;
 use control::Line;
+use control::view::Hanging as HangingRequest;
+use session::Sitter;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -24,7 +26,18 @@ impl Waits {
     pub const RELOAD: Self = Self { grace: Duration::from_secs(1), patience: Duration::from_secs(10) };
     /// At the end of the server, which must be over within five seconds.
     pub const STOP: Self = Self { grace: Duration::from_millis(700), patience: Duration::from_secs(4) };
+
+    /// At a reload whose answer is waited for until then.
+    #[must_use]
+    pub fn until(deadline: Instant) -> Self {
+        let rest = deadline.saturating_duration_since(Instant::now()).saturating_sub(ANSWER);
+        let Self { grace, patience } = Self::RELOAD;
+        Self { grace: grace.min(rest), patience: patience.min(rest) }
+    }
 }
+
+/// What is left to say that the rest of the time was not enough.
+const ANSWER: Duration = Duration::from_millis(50);
 
 /// What the last sessions get to be logged, once nothing of them is left at any disk.
 const LAST_LINES: Duration = Duration::from_millis(200);
@@ -41,7 +54,7 @@ pub struct Fenced {
     /// Sessions that were told to go.
     pub sessions: usize,
     /// What did not end in time: the medium's name is not free yet.
-    pub hanging: Vec<String>,
+    pub hanging: Vec<HangingRequest>,
 }
 
 /// Cuts all of them off together, so that one that hangs costs its time once. Returns when all are closed or the
@@ -93,27 +106,37 @@ pub fn stop(shared: &Shared, retired: &Retired) {
 impl Fenced {
     /// The line for a medium that is not free yet.
     pub fn say_what_hangs(&self, report: &Report) {
+        let requests: Vec<String> = self.hanging.iter().map(words).collect();
         let line = Line::new("export unavailable")
             .with("export", &self.medium.name)
             .with("old", &self.medium.storage.path)
-            .with("reason", format!("its old disk is still in use: {}", self.hanging.join(", ")));
+            .with("reason", format!("its old disk is still in use: {}", requests.join(", ")));
         report.say(Level::Error, line);
     }
 }
 
 /// By name and age: which sessions have a request that does not come back.
-fn hanging(medium: &Medium) -> Vec<String> {
+#[must_use]
+pub fn hanging(medium: &Medium) -> Vec<HangingRequest> {
+    let request = |peer: Option<String>, age: Duration| HangingRequest {
+        export: medium.name.to_string(),
+        path: medium.storage.path.clone(),
+        peer,
+        age_ms: u64::try_from(age.as_millis()).unwrap_or(u64::MAX),
+    };
     let sessions = medium.sitters();
     if sessions.is_empty() {
-        return vec!["it is being opened, or looked at".into()];
+        return vec![request(None, Duration::ZERO)];
     }
-    sessions
-        .iter()
-        .map(|sitter| {
-            let age = sitter.busy_for().unwrap_or_default().as_millis();
-            format!("a request of {} for {age} ms", sitter.peer)
-        })
-        .collect()
+    let of = |sitter: &Arc<Sitter>| request(Some(sitter.peer.clone()), sitter.busy_for().unwrap_or_default());
+    sessions.iter().map(of).collect()
+}
+
+fn words(request: &HangingRequest) -> String {
+    match &request.peer {
+        Some(peer) => format!("a request of {peer} for {} ms", request.age_ms),
+        None => "it is being opened, or looked at".into(),
+    }
 }
 
 /// Takes those off the list that have closed meanwhile, and says so.

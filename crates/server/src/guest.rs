@@ -6,13 +6,15 @@ use crate::catalog::Entry;
 use crate::hooks::{self, Farewell, Hooks};
 use crate::log::{Level, Log};
 use crate::medium::{Closed, Visit};
+use crate::roll::Present;
 use crate::socket::Socket;
 use crate::state::Shared;
 use crate::tls::{Identity, NotSecure};
 use crate::transactionlog::TransactionLog;
+use control::Line;
 use session::{Entered, ExportName, Host, Journal, Limits, Note, Offer, OptionRefusal, Sitter, Workers};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 /// How often a session asks the catalog again when a reload overtakes it.
 const OVERTAKEN_MAX: usize = 16;
@@ -132,6 +134,36 @@ impl Guest {
         TransactionLog::open_or_say(path, settings.datalog, move |what| log.warning(what))
     }
 
+    /// From here on the session is told of.
+    fn present(&self, entry: &Entry, told: &Visit<'_>, entered: &Entered, sitter: &Arc<Sitter>) {
+        let path = told.assembly.path.display().to_string();
+        let tls = self.socket.identity().map(ToString::to_string);
+        let line = Line::new("session begun")
+            .with("id", sitter.id)
+            .with("peer", &sitter.peer)
+            .with("export", &entry.name)
+            .with("path", &path)
+            .maybe("tls", tls.as_ref());
+        self.shared.roll.enter(Present {
+            sitter: sitter.clone(),
+            seats: entered.export.seats.clone(),
+            export: entry.name.clone(),
+            path,
+            tls,
+            generation: self.shared.catalog().generation,
+            since: SystemTime::now(),
+            read_only: entered.export.offer.read_only(),
+        });
+        self.log().tell(Level::Info, &line);
+    }
+
+    /// Who is refused is told to whoever listens. The log has words of its own, and a limit of its own.
+    fn tell_refused(&self, export: &str, why: &dyn std::fmt::Display) {
+        let line =
+            Line::new("session refused").with("peer", self.peer).with("export", export).with("reason", why);
+        self.log().tell(Level::Info, &line);
+    }
+
     fn closed(&self, entry: &Entry, why: String) -> OptionRefusal {
         self.log().error(format!("export {} refused to {}: {why}", entry.name, self.peer));
         OptionRefusal::Policy(access_denied(&why))
@@ -169,6 +201,7 @@ impl Host for Guest {
             entered.idle_timeout = told.settings.timeout;
             entered.hold = Some(Box::new(farewell));
             *self.assigned() = told.assembly.path.display().to_string();
+            self.present(entry, told, &entered, sitter);
             Ok(entered)
         })
     }
@@ -209,6 +242,9 @@ impl Host for Guest {
     fn note(&self, note: Note<'_>) {
         match note {
             Note::OptionRefused { option, name, refusal } => {
+                if let Some(name) = name {
+                    self.tell_refused(&ExportName::from(name).to_string(), refusal);
+                }
                 let name =
                     name.map(|name| format!(" for export {}", ExportName::from(name))).unwrap_or_default();
                 let line = format!("{}: {option}{name} refused: {refusal}", self.peer);

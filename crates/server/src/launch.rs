@@ -3,6 +3,7 @@
 use crate::access::Peer;
 use crate::bind::{self, Wanted};
 use crate::catalog::Entry;
+use crate::changes::Changes;
 use crate::cli::{self, Foreground, Invocation};
 use crate::connections::Sessions;
 use crate::daemon;
@@ -11,16 +12,19 @@ use crate::fence;
 use crate::guest::Guest;
 use crate::listen::Acceptor;
 use crate::log::Log;
+use crate::operator::Operator;
 use crate::overlays;
 use crate::pidfile::PidFile;
 use crate::privileges;
 use crate::reconcile::Reconciler;
+use crate::report::Report;
+use crate::requests::Requests;
 use crate::sources::{Files, MainOnly};
 use crate::state::Shared;
 use crate::stderr::Stderr;
 use crate::tls;
 use crate::watch;
-use config::{Changes, Export, Loaded, Sources};
+use config::{Export, Loaded, Sources};
 use session::{Ending, Limits, Sitter, Workers as _};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::iterator::Signals;
@@ -30,7 +34,6 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -92,6 +95,14 @@ fn run(invocation: &Invocation) -> Result<(), Exit> {
 
 /// What became of certificates and keys at start.
 type FirstTls = Result<Option<tls::Loaded>, tls::Problem>;
+
+/// What is had before the first thread starts and the rights are given up.
+struct Prepared {
+    bound: bind::Bound,
+    control: bind::ControlSockets,
+    pid_file: Option<PidFile>,
+    tls: FirstTls,
+}
 
 /// What is known before anything is opened.
 struct Start<'a> {
@@ -167,28 +178,33 @@ impl<'a> Start<'a> {
         let signals = Signals::new([SIGHUP, SIGTERM, SIGINT, SIGUSR1])
             .map_err(|error| Exit::Launch(format!("cannot take signals: {error}")))?;
         let prepared = self.prepare(&loaded, background, &log);
-        let (bound, pid_file, tls) = prepared.inspect_err(|exit| log.error(exit.to_string()))?;
+        let Prepared { bound, mut control, pid_file, tls } =
+            prepared.inspect_err(|exit| log.error(exit.to_string()))?;
         let shared = Shared::new(log.clone(), Limits::default(), Sessions::within(descriptors));
         shared.tls.start(self.files.clone(), &loaded.config.generic.tls, tls, &log);
         let mut reconciler =
             Reconciler::new(shared.clone(), self.main.clone(), self.files.clone(), self.command_line.clone());
         reconciler.start(loaded);
         let cannot = |error: io::Error| Exit::Launch(format!("cannot start a thread: {error}"));
+        let listening = bound.listening();
         let acceptor = Acceptor::start(shared.clone(), bound).map_err(cannot)?;
         let (hanging, retired, watched) = (reconciler.hanging(), reconciler.retired(), shared.clone());
-        let kept = retired.clone();
-        spawn("watch", move || watch::run(&watched, &hanging, &kept)).map_err(cannot)?;
-        let (request, requests) = channel();
-        spawn("reload", move || follow(reconciler, &requests)).map_err(cannot)?;
+        let (hung, kept) = (hanging.clone(), retired.clone());
+        spawn("watch", move || watch::run(&watched, &hung, &kept)).map_err(cannot)?;
+        let requests = Requests::start(reconciler).map_err(cannot)?;
+        let operator = self.operator(&shared, &requests, hanging, listening);
+        let controls = control::serve(Arc::new(operator), control.take()).map_err(cannot)?;
         if early.load(Ordering::SeqCst) {
-            let _ = request.send(());
+            requests.hangup();
         }
         log.info("Starting to serve");
         if background {
             daemon::ready().map_err(|error| Exit::Launch(format!("cannot leave the terminal: {error}")))?;
         }
-        wait_for_the_end(signals, &request, &shared);
+        wait_for_the_end(signals, &requests, &shared);
         acceptor.stop();
+        controls.stop();
+        control.remove();
         // Not by way of the reconciler: a reload that waits for a hung request must not keep the server from stopping.
         let hooks_until = Instant::now() + HOOKS_MAX;
         fence::stop(&shared, &retired);
@@ -202,19 +218,35 @@ impl<'a> Start<'a> {
         Ok(())
     }
 
-    fn prepare(
+    fn operator(
         &self,
-        loaded: &Loaded,
-        background: bool,
-        log: &Log,
-    ) -> Result<(bind::Bound, Option<PidFile>, FirstTls), Exit> {
+        shared: &Arc<Shared>,
+        requests: &Requests,
+        hanging: fence::Hanging,
+        listening: Vec<String>,
+    ) -> Operator {
+        let (files, main) = (self.files.clone(), self.main.clone());
+        let configuration = main.display().to_string();
+        let report = Report::new(shared.log.clone());
+        let changes = Changes::new(requests.clone(), report, files, main, self.command_line.is_some());
+        Operator::new(shared.clone(), changes, hanging, configuration, listening)
+    }
+
+    fn prepare(&self, loaded: &Loaded, background: bool, log: &Log) -> Result<Prepared, Exit> {
         let generic = &loaded.config.generic;
         let ids =
             privileges::resolve(generic.user.as_deref(), generic.group.as_deref()).map_err(Exit::Identity)?;
         let tls = self.load_tls(loaded)?;
         let bound = bind::bind(&self.wanted(loaded)).map_err(|error| Exit::Bind(error.to_string()))?;
-        for warning in &bound.warnings {
+        let control = bind::bind_control(&generic.control, ids.user).map_err(|error| {
+            bound.remove();
+            Exit::Bind(error.to_string())
+        })?;
+        for warning in bound.warnings.iter().chain(&control.warnings) {
             log.warning(warning);
+        }
+        for note in &control.notes {
+            log.info(note);
         }
         // As in the original, -d alone writes none (C-029).
         let writes_pid = self.invocation.foreground != Some(Foreground::DontFork);
@@ -223,14 +255,13 @@ impl<'a> Start<'a> {
         let detach = || daemon::detach().map_err(|error| Exit::Launch(format!("cannot detach: {error}")));
         let result = drop.and_then(|()| if background { detach() } else { Ok(()) });
         match result {
-            Ok(()) => Ok((bound, pid_file, tls)),
+            Ok(()) => Ok(Prepared { bound, control, pid_file, tls }),
             Err(exit) => {
                 if let Some(pid_file) = pid_file {
                     pid_file.remove();
                 }
-                if let Some(unix) = &bound.unix {
-                    unix.remove();
-                }
+                bound.remove();
+                control.remove();
                 Err(exit)
             }
         }
@@ -319,20 +350,10 @@ fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> io::Result<()> {
     thread::Builder::new().name(name.into()).spawn(run).map(drop)
 }
 
-/// Requests that came while a reload was running are one request: the last state wins (P7).
-fn follow(mut reconciler: Reconciler, requests: &Receiver<()>) {
-    while requests.recv().is_ok() {
-        while requests.try_recv().is_ok() {}
-        reconciler.reload();
-    }
-}
-
-fn wait_for_the_end(mut signals: Signals, request: &Sender<()>, shared: &Shared) {
+fn wait_for_the_end(mut signals: Signals, requests: &Requests, shared: &Shared) {
     for signal in signals.forever() {
         match signal {
-            SIGHUP => {
-                let _ = request.send(());
-            }
+            SIGHUP => requests.hangup(),
             SIGUSR1 => {
                 shared.log.info("Got SIGUSR1");
                 look_for_arrivals(shared);
@@ -345,7 +366,7 @@ fn wait_for_the_end(mut signals: Signals, request: &Sender<()>, shared: &Shared)
 /// Files that exports wait for (`waitfile`): each is looked for by a worker, since taking in what was written takes long.
 fn look_for_arrivals(shared: &Shared) {
     let catalog = shared.catalog();
-    let waits = |entry: &&Arc<Entry>| matches!(entry.medium.storage.changes, Changes::UntilThere(_));
+    let waits = |entry: &&Arc<Entry>| matches!(entry.medium.storage.changes, config::Changes::UntilThere(_));
     for entry in catalog.entries().iter().filter(waits) {
         let medium = entry.medium.clone();
         shared.pool.submit(Arc::as_ptr(&medium).addr(), Box::new(move || medium.look_for_arrivals()));

@@ -7,13 +7,16 @@
 #![forbid(unsafe_code)]
 
 mod access;
+mod answer;
 mod assemble;
 mod bind;
 mod catalog;
+mod changes;
 mod cli;
 mod commit;
 mod connections;
 mod daemon;
+mod decide;
 mod exit;
 mod fence;
 mod guest;
@@ -23,13 +26,18 @@ mod listen;
 mod log;
 mod look;
 mod medium;
+mod operator;
 mod overlays;
 mod pidfile;
 mod pool;
 mod prepare;
 mod privileges;
 mod reconcile;
+mod reloads;
 mod report;
+mod requests;
+mod roll;
+mod snippets;
 mod socket;
 mod sources;
 mod state;

@@ -2,10 +2,12 @@
 
 use crate::stderr::Stderr;
 use crate::syslog::Syslog;
+use control::{Events, Line};
 use std::collections::HashMap;
 use std::fs::File;
 use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -24,6 +26,34 @@ pub enum Level {
     Debug = 7,
 }
 
+impl Level {
+    const ALL: [Self; 5] = [Self::Error, Self::Warning, Self::Notice, Self::Info, Self::Debug];
+}
+
+impl From<Level> for control::view::Level {
+    fn from(level: Level) -> Self {
+        match level {
+            Level::Error => Self::Error,
+            Level::Warning => Self::Warning,
+            Level::Notice => Self::Notice,
+            Level::Info => Self::Info,
+            Level::Debug => Self::Debug,
+        }
+    }
+}
+
+impl From<control::view::Level> for Level {
+    fn from(level: control::view::Level) -> Self {
+        match level {
+            control::view::Level::Error => Self::Error,
+            control::view::Level::Warning => Self::Warning,
+            control::view::Level::Notice => Self::Notice,
+            control::view::Level::Info => Self::Info,
+            control::view::Level::Debug => Self::Debug,
+        }
+    }
+}
+
 /// Takes lines. Cheap to clone.
 #[derive(Clone)]
 pub struct Log {
@@ -33,6 +63,9 @@ pub struct Log {
 struct Inner {
     sink: Sink,
     quiet: Mutex<HashMap<String, Heard>>,
+    /// Lines below this level are dropped.
+    level: AtomicU8,
+    events: Arc<Events>,
 }
 
 enum Sink {
@@ -78,13 +111,51 @@ impl Log {
     }
 
     fn new(sink: Sink) -> Self {
-        Self { inner: Arc::new(Inner { sink, quiet: Mutex::default() }) }
+        let debug = std::env::var_os("NBD_SERVER_DEBUG").is_some();
+        let level = if debug { Level::Debug } else { Level::Info };
+        let inner = Inner {
+            sink,
+            quiet: Mutex::default(),
+            level: AtomicU8::new(level as u8),
+            events: Arc::default(),
+        };
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// From which level on lines are written.
+    #[must_use]
+    pub fn level(&self) -> Level {
+        let level = self.inner.level.load(Ordering::Relaxed);
+        *Level::ALL.iter().find(|one| **one as u8 == level).unwrap_or(&Level::Info)
+    }
+
+    /// From now on lines are written from this level on.
+    pub fn set_level(&self, level: Level) {
+        self.inner.level.store(level as u8, Ordering::Relaxed);
+    }
+
+    /// What happens, for whoever listens.
+    #[must_use]
+    pub fn events(&self) -> Arc<Events> {
+        self.inner.events.clone()
+    }
+
+    /// Writes a line of a reload, and tells whoever listens.
+    pub fn event(&self, level: Level, line: &Line) {
+        self.tell(level, line);
+        self.write(level, &line.to_string());
+    }
+
+    /// Tells whoever listens. The log has words of its own for it.
+    pub fn tell(&self, level: Level, line: &Line) {
+        self.inner.events.publish(level.into(), line);
     }
 
     /// Writes one line. What a client chose (a name) may stand in it: control characters become escapes, so that it
     /// stays one line.
     pub fn write(&self, level: Level, text: &str) {
-        if level == Level::Debug && std::env::var_os("NBD_SERVER_DEBUG").is_none() {
+        // Programs wait for the lines of a reload, whoever is tired of the others.
+        if level as u8 > self.inner.level.load(Ordering::Relaxed) && !matters(text) {
             return;
         }
         let text = one_line(text);

@@ -7,8 +7,10 @@
 mod arriving;
 mod entering;
 mod guard;
+mod telling;
 
 pub use entering::{Closed, Visit};
+pub use telling::Told;
 
 use crate::assemble::Assembly;
 use crate::log::Log;
@@ -17,8 +19,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 use store::{Access, Identity, Poison, Probe, WaitingStore};
+use wire::TransmissionFlags;
 
 /// See the module.
 pub struct Medium {
@@ -81,6 +84,12 @@ struct State {
     turn: Option<Instant>,
     /// The export is read-only since the last reload, whatever a session that came before it was told.
     read_only: bool,
+    /// Since when nobody may enter.
+    offline_since: Option<SystemTime>,
+    /// What sessions were offered last.
+    offered: Option<TransmissionFlags>,
+    /// Why its disk could not be served when it was last tried.
+    trouble: Option<String>,
 }
 
 /// Why a medium cannot be entered for now.
@@ -100,6 +109,24 @@ struct Open {
     identity: Known,
     /// It waits for its file.
     waiting: Option<Weak<WaitingStore>>,
+}
+
+impl State {
+    /// Of these paths of single clients, those that lead to another disk than was seen there.
+    fn moved<'a>(&self, found: &'a [(PathBuf, Option<Probe>)]) -> Vec<(&'a PathBuf, &'a Probe)> {
+        let there = found.iter().filter_map(|(path, now)| Some((path, now.as_ref()?)));
+        let other = |seen: &Probe, now: &Probe| !seen.identity.same_disk(&now.identity);
+        there.filter(|(path, now)| self.seen.get(*path).is_some_and(|seen| other(seen, now))).collect()
+    }
+}
+
+impl Open {
+    /// Its path is one of those, and it is not on the disk there. Files follow their path, so some may be on the new one
+    /// already.
+    fn is_elsewhere(&self, moved: &[(&PathBuf, &Probe)]) -> bool {
+        let here = moved.iter().find(|(path, _)| **path == self.assembly.path);
+        here.is_some_and(|(_, now)| !self.identity.now().same_disk(&now.identity))
+    }
 }
 
 /// Which disk a store is on. Its guard and its medium look at the same one: a store that waited finds its disk later.
@@ -134,7 +161,13 @@ impl Medium {
             storage: settings.storage.clone(),
             shared,
             log,
-            state: Mutex::new(State { open, offline, read_only, ..State::default() }),
+            state: Mutex::new(State {
+                open,
+                offline,
+                read_only,
+                offline_since: Some(SystemTime::now()),
+                ..State::default()
+            }),
             changed: Condvar::new(),
             parent: None,
             checking: AtomicBool::new(false),
@@ -198,30 +231,31 @@ impl Medium {
     #[must_use]
     pub fn split_off(self: &Arc<Self>, found: &[(PathBuf, Option<Probe>)]) -> Option<Arc<Self>> {
         let mut state = self.lock();
-        let mut moved = Vec::new();
-        for (path, now) in found {
-            let Some(now) = now else { continue };
-            if state.seen.get(path).is_some_and(|seen| !seen.identity.same_disk(&now.identity)) {
-                state.seen.insert(path.clone(), now.clone());
-                self.shared.forget_poison(path);
-                moved.push((path, now));
-            }
+        let moved = state.moved(found);
+        for (path, now) in &moved {
+            state.seen.insert((*path).clone(), (*now).clone());
+            self.shared.forget_poison(path);
         }
-        // Files follow their path, so some may be on the new one already.
-        let is_elsewhere = |open: &Open| {
-            let here = moved.iter().find(|(path, _)| **path == open.assembly.path);
-            here.is_some_and(|(_, now)| !open.identity.now().same_disk(&now.identity))
-        };
         let (elsewhere, stay): (Vec<Open>, _) =
-            std::mem::take(&mut state.open).into_iter().partition(is_elsewhere);
+            std::mem::take(&mut state.open).into_iter().partition(|open| open.is_elsewhere(&moved));
         state.open = stay;
         drop(state);
         (!elsewhere.is_empty()).then(|| self.beside(elsewhere))
     }
 
+    /// Whether [`Medium::split_off`] would split off somebody.
+    #[must_use]
+    pub fn would_split_off(&self, found: &[(PathBuf, Option<Probe>)]) -> bool {
+        let state = self.lock();
+        let moved = state.moved(found);
+        state.open.iter().any(|open| open.is_elsewhere(&moved))
+    }
+
     /// Lets sessions in.
     pub fn bring_online(&self) {
-        self.lock().offline = None;
+        let mut state = self.lock();
+        (state.offline, state.offline_since) = (None, None);
+        drop(state);
         self.changed.notify_all();
     }
 
@@ -233,7 +267,10 @@ impl Medium {
 
     /// Keeps sessions out, and says why.
     pub fn keep_offline(&self, why: String) {
-        self.lock().offline = Some(Offline::Hangs(why));
+        let mut state = self.lock();
+        state.offline = Some(Offline::Hangs(why));
+        state.offline_since.get_or_insert_with(SystemTime::now);
+        drop(state);
         self.changed.notify_all();
     }
 
@@ -282,7 +319,7 @@ impl Medium {
             state.open.iter().filter(|open| read_only && open.assembly.access == Access::ReadWrite);
         let open: Vec<Arc<Export>> = writable.filter_map(|open| open.export.upgrade()).collect();
         drop(state);
-        open.iter().filter(|export| !export.read_only_now.swap(true, Ordering::SeqCst)).count() > 0
+        open.iter().filter(|export| !export.seats.read_only_now.swap(true, Ordering::SeqCst)).count() > 0
     }
 
     /// Waits until each session was seen with no request inside, so that whatever was admitted before has been done.

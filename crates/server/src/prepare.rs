@@ -1,11 +1,10 @@
 //! What can fail, or be found out, before a reload changes anything: looking at every path, and who claims which disk.
 
 use crate::assemble::Assembly;
-use crate::catalog::{Catalog, Entry};
+use crate::catalog::Catalog;
 use crate::look::look;
 use crate::medium::Medium;
 use config::{Changes, Config, Export};
-use session::ExportName;
 use std::collections::{BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -182,11 +181,4 @@ pub fn same_disk(one: &Medium, other: &Medium) -> bool {
     let places = |medium: &Medium| medium.seen().map(|seen| seen.identity.places()).unwrap_or_default();
     let other = places(other);
     places(one).iter().any(|place| other.contains(place))
-}
-
-/// The entry of a running export that stays as it is, or one made anew with the same medium.
-#[must_use]
-pub fn entry(settings: &Export, medium: Arc<Medium>, blocked: Option<String>) -> Arc<Entry> {
-    let name = ExportName::from(settings.name.as_bytes());
-    Arc::new(Entry { name, settings: settings.clone(), medium, blocked })
 }

@@ -7,7 +7,8 @@ use rustix::thread::set_no_new_privs;
 /// Whom to become.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ids {
-    user: Option<Uid>,
+    /// Nobody else where there is none.
+    pub user: Option<Uid>,
     group: Option<Gid>,
 }
 

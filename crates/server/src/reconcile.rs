@@ -2,9 +2,11 @@
 //!
 //! Start is the plan from the empty configuration. One thread does this, so reloads never overlap.
 
+use crate::answer;
 use crate::catalog::Catalog;
-use crate::commit::{Change, Tally};
-use crate::fence::{Hanging, Retired, Waits, fence, let_in, release};
+use crate::commit::{Commit, Done, Tally};
+use crate::decide::decide;
+use crate::fence::{Hanging, Retired, Waits, fence, hanging as hanging_requests, let_in, release};
 use crate::log::Level;
 use crate::medium::Medium;
 use crate::pool::SHARE_MAX;
@@ -13,15 +15,13 @@ use crate::report::Report;
 use crate::sources::Files;
 use crate::state::Shared;
 use crate::tls;
-use config::{Config, Export, Loaded, Plan, Problem, Refused};
-use control::{Closing, Line, Outcome};
+use config::{Config, Export, Loaded, Plan, Problem, Refused, Sources};
+use control::view::{self, Cut, Reload, Setting};
+use control::{Closing, Line, Outcome, Refusal};
 use std::collections::BTreeSet;
-use std::path::PathBuf;
-use std::sync::{Arc, PoisonError};
-use std::time::{Duration, Instant};
-
-/// How long a reload that takes away the right to write waits for writes that are being done.
-const SETTLE: Duration = Duration::from_secs(1);
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, MutexGuard, PoisonError};
+use std::time::Instant;
 
 /// Keeps the running set in step with the configuration.
 pub struct Reconciler {
@@ -71,7 +71,7 @@ impl Reconciler {
 
     /// Applies the configuration that the process was started with.
     pub fn start(&mut self, loaded: Loaded) {
-        let tally = self.apply(&loaded, false);
+        let (_, tally) = self.apply(&loaded, Vec::new(), Waits::RELOAD);
         let line = Line::new("start complete")
             .with("generation", 1)
             .with("added", tally.added)
@@ -80,18 +80,79 @@ impl Reconciler {
         self.report.say(Level::Notice, line);
     }
 
-    /// Reads the configuration again and follows it.
-    pub fn reload(&mut self) {
+    /// Reads the configuration again and follows it. When this returns the fence is done, or what hangs is named.
+    pub fn reload(&mut self, waits: Waits) -> Reload {
         let began = Instant::now();
+        self.shared.reloads.begin();
         self.shared.log.info("reconfiguration request received");
         self.report.say(Level::Notice, Line::new("reload requested").with("file", self.main.display()));
+        let reload = match self.read(&self.files) {
+            Ok(loaded) => self.carry_out(loaded, began, waits),
+            Err(refused) => self.refuse(&refused, began),
+        };
+        self.shared.reloads.end(&reload);
+        reload
+    }
+
+    /// Ends every session of an export and closes its disk. What hangs keeps it offline, as at a reload.
+    ///
+    /// # Errors
+    /// There is no such export.
+    pub fn fence(&self, name: &str, waits: Waits) -> Result<Cut, Refusal> {
+        let catalog = self.shared.catalog();
+        let entry = catalog.find(name.as_bytes());
+        let entry = entry.ok_or_else(|| Refusal::NotFound(format!("there is no export {name}")))?;
+        let old = vec![(entry.medium.split_off_all(), "an operator asked for it".to_owned())];
+        let began = Instant::now();
+        let (fenced, hanging) = self.cut_off(old, waits);
+        let_in(std::iter::once(entry), &hanging);
+        let ours = hanging.iter().filter(|medium| medium.name == entry.name);
+        Ok(Cut {
+            sessions: u64::try_from(fenced).unwrap_or(u64::MAX),
+            hanging: ours.flat_map(|medium| hanging_requests(medium)).collect(),
+            took_ms: u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
+        })
+    }
+
+    /// What [`Reconciler::reload`] would do at this moment. Nothing is done.
+    #[must_use]
+    pub fn plan(&self) -> view::Plan {
+        let loaded = match self.read(&self.files) {
+            Ok(loaded) => loaded,
+            Err(refused) => return answer::refused(&refused),
+        };
+        let tls = self.shared.tls.try_to_follow(&loaded.config.generic.tls).err();
+        let settings = answer::settings(&self.running.generic, &loaded.config.generic, tls.as_ref());
+        let (wanted, before) = (self.wanted(&loaded), self.shared.catalog());
+        let prepared = Prepared::look(&wanted, &before);
+        let plan = Plan::between(&self.running, &wanted, &prepared.moved);
+        let decisions = decide(&plan, &before, &wanted, &prepared);
+        answer::plan(&loaded, settings, &decisions, &prepared.warnings)
+    }
+
+    /// What runs, as it is configured.
+    #[must_use]
+    pub fn running(&self) -> &Config {
+        &self.running
+    }
+
+    /// Where texts come from, and the main one of them.
+    #[must_use]
+    pub fn sources(&self) -> (&Files, &Path) {
+        (&self.files, &self.main)
+    }
+
+    /// What these texts amount to, given what runs.
+    ///
+    /// # Errors
+    /// Nothing would be applied.
+    pub fn read(&self, sources: &dyn Sources) -> Result<Loaded, Refused> {
         let options = config::Options { command_line_export: self.command_line.is_some() };
-        match config::load(&self.main, &self.files, self.loaded.as_ref(), options) {
-            Ok(loaded) => self.carry_out(loaded, began),
+        match config::load(&self.main, sources, self.loaded.as_ref(), options) {
             // Started for the export of the command line alone, and there is still no file: then there is its disk to
             // look at again.
-            Err(refused) if refused.missing && self.has_no_file() => self.carry_out(Loaded::default(), began),
-            Err(refused) => self.refuse(&refused, began),
+            Err(refused) if refused.missing && self.has_no_file() => Ok(Loaded::default()),
+            result => result,
         }
     }
 
@@ -100,15 +161,31 @@ impl Reconciler {
         self.command_line.is_some() && empty
     }
 
-    fn carry_out(&mut self, loaded: Loaded, began: Instant) {
+    fn carry_out(&mut self, loaded: Loaded, began: Instant, waits: Waits) -> Reload {
         let tls = self.follow_tls(&loaded);
-        self.report_generic(&loaded, tls.as_ref());
-        let tally = self.apply(&loaded, true);
+        let settings = answer::settings(&self.running.generic, &loaded.config.generic, tls.as_ref());
+        self.report_settings(&settings);
+        let (plan, tally) = self.apply(&loaded, settings, waits);
         let kept = self.report_kept(&loaded) + tally.blocked;
         self.loaded = Some(loaded);
         let held_up = tally.hanging + tally.unsettled;
         let whole = kept + held_up == 0 && tls.is_none();
         let outcome = if whole { Outcome::Complete } else { Outcome::Incomplete };
+        let hanging = format!("{held_up} changed or removed exports have requests that hang");
+        let kept_tls = tls.map(|_| "certificates and keys stay what they were");
+        let reason = (held_up > 0).then_some(hanging.as_str()).or(kept_tls);
+        self.close(plan, tally, kept, outcome, reason, began)
+    }
+
+    fn close(
+        &self,
+        plan: view::Plan,
+        tally: Tally,
+        kept: usize,
+        outcome: Outcome,
+        reason: Option<&str>,
+        began: Instant,
+    ) -> Reload {
         let closing = Closing {
             outcome,
             generation: self.shared.catalog().generation,
@@ -119,10 +196,9 @@ impl Reconciler {
             fenced: tally.fenced,
             took: began.elapsed(),
         };
-        let hanging = format!("{held_up} changed or removed exports have requests that hang");
-        let kept_tls = tls.map(|_| "certificates and keys stay what they were");
-        let reason = (held_up > 0).then_some(hanging.as_str()).or(kept_tls);
         self.report.close(&closing, reason);
+        let hanging = answer::all_hanging(&self.hanging.lock().unwrap_or_else(PoisonError::into_inner));
+        answer::reload(&closing, reason, plan, hanging)
     }
 
     /// Certificates and keys that cannot be used leave those in force that were; who must have TLS must have it all the
@@ -138,42 +214,32 @@ impl Reconciler {
         }
     }
 
-    fn refuse(&self, refused: &Refused, began: Instant) {
+    fn refuse(&self, refused: &Refused, began: Instant) -> Reload {
         for problem in &refused.problems {
             self.shared.log.error(format!("failed to append new servers: {problem}"));
             self.report.say(Level::Error, describe(Line::new("setting refused"), problem));
         }
-        let closing = Closing {
-            outcome: Outcome::Refused,
-            generation: self.shared.catalog().generation,
-            added: 0,
-            changed: 0,
-            removed: 0,
-            kept: self.running.exports.len(),
-            fenced: 0,
-            took: began.elapsed(),
-        };
         let first = refused.problems.first().map(ToString::to_string).unwrap_or_default();
-        self.report.close(&closing, Some(&first));
+        let (plan, kept) = (answer::refused(refused), self.running.exports.len());
+        self.close(plan, Tally::default(), kept, Outcome::Refused, Some(&first), began)
     }
 
     /// Plan, prepare, commit, fence. After this returns the fence is done, or what hangs has been reported.
-    fn apply(&mut self, loaded: &Loaded, aloud: bool) -> Tally {
+    fn apply(&mut self, loaded: &Loaded, settings: Vec<Setting>, waits: Waits) -> (view::Plan, Tally) {
         let wanted = self.wanted(loaded);
         let before = self.shared.catalog();
         let prepared = Prepared::look(&wanted, &before);
         let plan = Plan::between(&self.running, &wanted, &prepared.moved);
-        let change = Change {
-            report: &self.report,
-            before: &before,
-            wanted: &wanted,
-            prepared: &prepared,
-            aloud,
-            settle_until: Instant::now() + SETTLE,
-            retired: &self.retired,
-        };
-        let (entries, old, tally) = change.walk(&plan);
-        let catalog = Catalog::new(before.generation + 1, wanted.generic.allowlist, entries);
+        for warning in &prepared.warnings {
+            self.report.log().warning(warning);
+        }
+        let decisions = decide(&plan, &before, &wanted, &prepared);
+        let generation = before.generation + 1;
+        let commit = Commit::new(&self.report, &self.retired, &loaded.kept_back, generation);
+        let Done { entries, old, tally } = commit.carry_out(&decisions);
+        let told = answer::plan(loaded, settings, &decisions, &prepared.warnings);
+        self.shared.roll.follow(entries.iter().map(|entry| entry.name.clone()));
+        let catalog = Catalog::new(generation, wanted.generic.allowlist, entries);
         self.shared.pool.set_share(share(wanted.generic.max_threads));
         self.shared.swap_catalog(catalog);
         // Only now: whoever comes to one that is retired finds its successor in the new catalog.
@@ -181,7 +247,7 @@ impl Reconciler {
             medium.retire();
         }
         self.running = wanted;
-        self.finish(old, tally)
+        (told, self.finish(old, tally, waits))
     }
 
     /// The configuration's exports and, behind them, the one of the command line.
@@ -194,19 +260,33 @@ impl Reconciler {
     }
 
     /// The fence, and then the new media are let in.
-    fn finish(&self, old: Vec<(Arc<Medium>, String)>, mut tally: Tally) -> Tally {
-        let fenced = fence(old, &self.report, Waits::RELOAD);
-        tally.fenced = fenced.iter().map(|one| one.sessions).sum();
+    fn finish(&self, old: Vec<(Arc<Medium>, String)>, mut tally: Tally, waits: Waits) -> Tally {
+        let (fenced, hanging) = self.cut_off(old, waits);
+        tally.fenced = fenced;
+        // Those of earlier reloads count too: as long as one hangs, an export is offline that should be served.
+        tally.hanging = hanging.len();
+        let_in(self.shared.catalog().entries().iter(), &hanging);
+        tally
+    }
+
+    /// The fence. How many sessions were told to go, and everything that hangs now.
+    fn cut_off(
+        &self,
+        old: Vec<(Arc<Medium>, String)>,
+        waits: Waits,
+    ) -> (usize, MutexGuard<'_, Vec<Arc<Medium>>>) {
+        let (began, empty) = (Instant::now(), old.is_empty());
+        let fenced = fence(old, &self.report, waits);
+        if !empty {
+            self.shared.reloads.fenced(began.elapsed());
+        }
         let mut hanging = self.hanging.lock().unwrap_or_else(PoisonError::into_inner);
         release(&mut hanging, &self.report);
         for one in fenced.iter().filter(|one| !one.hanging.is_empty()) {
             one.say_what_hangs(&self.report);
             hanging.push(one.medium.clone());
         }
-        // Those of earlier reloads count too: as long as one hangs, an export is offline that should be served.
-        tally.hanging = hanging.len();
-        let_in(self.shared.catalog().entries().iter(), &hanging);
-        tally
+        (fenced.iter().map(|one| one.sessions).sum(), hanging)
     }
 
     /// Says what was kept back, and what else the texts gave cause to say. Returns how many exports
@@ -232,25 +312,16 @@ impl Reconciler {
     }
 
     /// Settings of `[generic]` that need a restart, or cannot be used, are named (P9); the others apply.
-    fn report_generic(&self, loaded: &Loaded, tls: Option<&tls::Problem>) {
-        let changes = config::generic_changes(&self.running.generic, &loaded.config.generic);
-        let mut unsaid = tls;
-        for change in changes {
-            let held = tls.filter(|_| tls::KEYS.contains(&change.key));
-            unsaid = unsaid.filter(|problem| problem.key != change.key);
-            let restart = (!change.live).then_some("it needs a restart");
-            let reason = held.map(|problem| problem.reason.as_str()).or(restart);
-            let event = if reason.is_none() { "setting changed" } else { "setting not applied" };
-            let line = Line::new(event)
-                .with("key", change.key)
-                .with("old", change.old)
-                .with("new", change.new)
-                .maybe("reason", reason);
-            self.report.say(if reason.is_none() { Level::Notice } else { Level::Warning }, line);
-        }
-        if let Some(tls::Problem { key, reason }) = unsaid {
-            let line = Line::new("setting not applied").with("key", key).with("reason", reason);
-            self.report.say(Level::Warning, line);
+    fn report_settings(&self, settings: &[Setting]) {
+        for Setting { key, old, new, not_applied } in settings {
+            let (event, level) = match not_applied {
+                None => ("setting changed", Level::Notice),
+                Some(_) => ("setting not applied", Level::Warning),
+            };
+            // Without values where it is the file behind the key that is another one.
+            let line = Line::new(event).with("key", key);
+            let line = if old == new { line } else { line.with("old", old).with("new", new) };
+            self.report.say(level, line.maybe("reason", not_applied.as_ref()));
         }
     }
 }
@@ -267,3 +338,6 @@ fn describe(line: Line, problem: &Problem) -> Line {
 fn share(max_threads: i32) -> usize {
     usize::try_from(max_threads).unwrap_or(SHARE_MAX).min(SHARE_MAX)
 }
+
+#[cfg(test)]
+mod tests;

@@ -25,7 +25,7 @@ impl Report {
 
     /// Writes a line.
     pub fn say(&self, level: Level, line: Line) {
-        self.log.write(level, &line.to_string());
+        self.log.event(level, &line);
     }
 
     /// A session was cut off.

@@ -5,7 +5,10 @@ use crate::connections::Sessions;
 use crate::hooks::Pending;
 use crate::log::Log;
 use crate::pool::Pool;
+use crate::reloads::Reloads;
+use crate::roll::Roll;
 use crate::tls::Keeper;
+use control::Events;
 use session::Limits;
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -23,6 +26,12 @@ pub struct Shared {
     pub tls: Keeper,
     /// Commands around sessions that run, or are owed.
     pub hooks: Arc<Pending>,
+    /// Sessions on exports, and what was done.
+    pub roll: Roll,
+    /// How reloads went.
+    pub reloads: Reloads,
+    /// What happens, for whoever listens.
+    pub events: Arc<Events>,
     catalog: RwLock<Arc<Catalog>>,
 }
 
@@ -32,7 +41,8 @@ impl Shared {
     pub fn new(log: Log, limits: Limits, sessions: Sessions) -> Arc<Self> {
         let catalog = RwLock::new(Arc::new(Catalog::empty()));
         let (pool, tls, hooks) = (Pool::new(1), Keeper::default(), Arc::default());
-        Arc::new(Self { log, limits, pool, sessions, tls, hooks, catalog })
+        let (roll, reloads, events) = (Roll::default(), Reloads::default(), log.events());
+        Arc::new(Self { log, limits, pool, sessions, tls, hooks, roll, reloads, events, catalog })
     }
 
     /// The exports of this moment.

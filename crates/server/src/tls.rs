@@ -126,6 +126,21 @@ impl Keeper {
         Ok(!current)
     }
 
+    /// Whether [`Keeper::follow`] would succeed. Nothing is done.
+    ///
+    /// # Errors
+    /// What cannot be used.
+    pub fn try_to_follow(&self, wanted: &Tls) -> Result<(), Problem> {
+        let state = self.lock();
+        if state.is_current_for(wanted) {
+            return Ok(());
+        }
+        let files = state.files.clone();
+        // Handshakes need not wait for this.
+        drop(state);
+        load(&files, wanted).map(drop)
+    }
+
     /// Only STARTTLS is answered in the clear.
     pub fn required(&self) -> bool {
         self.required.load(Ordering::SeqCst)
@@ -161,11 +176,14 @@ impl Keeper {
 impl State {
     /// Made of the files that are there now. Those in a directory that is closed to us by now are taken for the same.
     fn is_current(&self) -> bool {
-        let Some(running) = &self.running else { return !is_on(&self.wanted) };
+        self.is_current_for(&self.wanted)
+    }
+
+    fn is_current_for(&self, wanted: &Tls) -> bool {
+        let Some(running) = &self.running else { return !is_on(wanted) };
         let same = |(was, is): (&Seen, &Seen)| was == is || *is == Seen::Hidden;
         let text = |tls: &Tls| Tls { force: false, ..tls.clone() };
-        text(&running.wanted) == text(&self.wanted)
-            && running.seen.iter().zip(&look(&self.files, &self.wanted)).all(same)
+        text(&running.wanted) == text(wanted) && running.seen.iter().zip(&look(&self.files, wanted)).all(same)
     }
 
     /// They could not be used, and have not changed since.

@@ -145,6 +145,12 @@ fn what_prerun_began_postrun_ends() {
     assert_eq!(text.lines().filter(|line| line.ends_with(&disk.display().to_string())).count(), 2, "{text}");
 }
 
+/// A command that waits for this file; not for ever where its directory goes first, with the test.
+fn wait_for(gate: &Path) -> String {
+    let dir = gate.parent().expect("in a directory").display();
+    format!("while test -d {dir} && ! test -e {}; do sleep 0.01; done", gate.display())
+}
+
 /// C-178, C-177: one client's slow `prerun` holds up nobody else; who may not come at all, or finds all places taken, runs
 /// none.
 #[test]
@@ -154,8 +160,7 @@ fn a_slow_prerun_holds_up_its_own_client_alone() {
     let (log, list) = (setup.dir().join("notes"), setup.dir().join("list"));
     fs::write(&disk, [5; BLOCK]).expect("a disk");
     fs::write(&list, "192.0.2.1\n").expect("a list");
-    let slow =
-        format!("prerun = {}; while ! test -e {}; do sleep 0.01; done", note(&log, "pre"), gate.display());
+    let slow = format!("prerun = {}; {}", note(&log, "pre"), wait_for(&gate));
     let server = setup
         .export("slow", &disk, &slow)
         .export("listed", &disk, &format!("prerun = {}\nauthfile = {}", note(&log, "listed"), list.display()))
@@ -200,7 +205,7 @@ fn nobody_waits_for_postrun_but_its_own_session() {
     fs::write(&disk, [5; BLOCK]).expect("a disk");
     let gate = setup.dir().join("gate");
     let server = setup.start();
-    let slow = format!("postrun = while ! test -e {}; do sleep 0.01; done", gate.display());
+    let slow = format!("postrun = {}", wait_for(&gate));
     server.write_export("disk", &disk, &slow);
     server.reload().expect_complete();
     let mut client = server.open("disk");
@@ -217,8 +222,7 @@ fn one_place_means_one_prerun_at_a_time() {
     let (disk, log, gate) =
         (setup.dir().join("disk.img"), setup.dir().join("notes"), setup.dir().join("gate"));
     fs::write(&disk, [5; BLOCK]).expect("a disk");
-    let slow =
-        format!("prerun = {}; while ! test -e {}; do sleep 0.01; done", note(&log, "pre"), gate.display());
+    let slow = format!("prerun = {}; {}", note(&log, "pre"), wait_for(&gate));
     let server = setup.export("one", &disk, &format!("{slow}\nmaxconnections = 1")).start();
     let mut first = server.connect();
     let first = std::thread::spawn(move || first.go("one").map(|_| first));

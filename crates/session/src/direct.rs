@@ -51,7 +51,7 @@ impl Transmission<'_> {
             Err(_) => Ok(false),
         };
         self.line.release(!matches!(rest, Ok(true)));
-        self.tally.read += u64::from(len);
+        self.tally.bytes(len.into());
         self.settle();
         match rest {
             Ok(_) => Ok(true),

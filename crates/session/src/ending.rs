@@ -41,6 +41,30 @@ pub enum Ending {
     Panicked,
 }
 
+impl Ending {
+    /// One word, for figures.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Disconnected => "disconnected",
+            Self::HungUp => "hung_up",
+            Self::Cut(_) => "cut",
+            Self::Malformed(_) => "malformed",
+            Self::Farewell(_) => "farewell",
+            Self::LeftHaggling => "left",
+            Self::Late => "late",
+            Self::Idle(_) => "idle",
+            Self::Injected => "injected",
+            Self::NoTls(_) => "no_tls",
+            Self::UnknownClientFlags(_) => "unknown_flags",
+            Self::Fenced => "fenced",
+            Self::WrongDisk(_) => "wrong_disk",
+            Self::BrokenPromise(_) => "read_failed",
+            Self::Panicked => "panicked",
+        }
+    }
+}
+
 impl fmt::Display for Ending {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -2,6 +2,7 @@
 
 use crate::channel::Channel;
 use crate::gate::{Gate, Turnstile};
+use crate::meter::Meter;
 use crate::name::ExportName;
 use crate::offer::Offer;
 use std::collections::BTreeMap;
@@ -38,8 +39,6 @@ pub struct Export {
     pub seats: Arc<Seats>,
     /// Asked before the first write of a connection.
     pub guard: Arc<dyn Guard>,
-    /// Raised by a reload that makes the export read-only while sessions are open: their later writes are refused.
-    pub read_only_now: AtomicBool,
     /// The last buffered write took long, so the next ones go to the workers until one is quick again.
     slow_writes: AtomicBool,
 }
@@ -64,7 +63,6 @@ impl Export {
             store,
             seats: Arc::default(),
             guard,
-            read_only_now: AtomicBool::new(false),
             slow_writes: AtomicBool::new(false),
         })
     }
@@ -85,7 +83,7 @@ impl Export {
     /// Whether changes are refused, by the offer or since a reload.
     #[must_use]
     pub fn read_only(&self) -> bool {
-        self.offer.read_only() || self.read_only_now.load(Ordering::Relaxed)
+        self.offer.read_only() || self.seats.read_only_now.load(Ordering::Relaxed)
     }
 }
 
@@ -95,6 +93,8 @@ impl Export {
 pub struct Seats {
     /// Looked at by each request.
     pub gate: Gate,
+    /// Raised by a reload that makes the export read-only while sessions are open: their later writes are refused.
+    pub read_only_now: AtomicBool,
     taken: Mutex<BTreeMap<u64, Arc<Sitter>>>,
     left: Condvar,
 }
@@ -112,21 +112,12 @@ pub struct Sitter {
     /// When the oldest of the requests inside began, for a fence that must name what hangs: milliseconds of
     /// [`uptime_ms`], 0 when nothing is inside.
     pub busy_since_ms: AtomicU64,
-    /// Bytes read, bytes written and requests answered so far.
-    pub counters: Counters,
-}
-
-/// What a session did, for its closing line.
-#[derive(Debug, Default)]
-pub struct Counters {
-    /// Requests answered.
-    pub requests: AtomicU64,
-    /// Bytes sent as READ data.
-    pub bytes_read: AtomicU64,
-    /// Bytes taken as WRITE data.
-    pub bytes_written: AtomicU64,
-    /// Requests answered with an error.
-    pub errors: AtomicU64,
+    /// Requests that a worker has or will have.
+    pub in_flight: AtomicU64,
+    /// What it did so far.
+    pub meter: Meter,
+    /// When its last request came, in milliseconds of [`uptime_ms`]; 0 when none has come.
+    pub active_ms: AtomicU64,
 }
 
 impl fmt::Debug for Sitter {
@@ -146,7 +137,9 @@ impl Sitter {
             channel,
             turnstile: Turnstile::new(),
             busy_since_ms: AtomicU64::new(0),
-            counters: Counters::default(),
+            in_flight: AtomicU64::new(0),
+            meter: Meter::default(),
+            active_ms: AtomicU64::new(0),
         })
     }
 
@@ -163,8 +156,13 @@ impl Sitter {
 /// Milliseconds since the first call in this process, at least 1.
 #[must_use]
 pub fn uptime_ms() -> u64 {
+    uptime_ms_at(Instant::now())
+}
+
+/// The same for a moment that was looked up already.
+pub(crate) fn uptime_ms_at(now: Instant) -> u64 {
     static START: std::sync::OnceLock<Instant> = std::sync::OnceLock::new();
-    let elapsed = START.get_or_init(Instant::now).elapsed().as_millis();
+    let elapsed = now.saturating_duration_since(*START.get_or_init(|| now)).as_millis();
     u64::try_from(elapsed).unwrap_or(u64::MAX - 1) + 1
 }
 

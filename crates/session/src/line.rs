@@ -116,6 +116,7 @@ impl Line {
         let mut all = self.began.lock().unwrap_or_else(PoisonError::into_inner);
         all.insert((began.0, began.1));
         self.outstanding.fetch_add(1, Ordering::SeqCst);
+        self.sitter.in_flight.fetch_add(1, Ordering::Relaxed);
         self.pending.fetch_add(1, Ordering::SeqCst);
         self.held.fetch_add(held, Ordering::SeqCst);
         self.show_oldest(&all);
@@ -128,6 +129,7 @@ impl Line {
         let mut all = self.began.lock().unwrap_or_else(PoisonError::into_inner);
         all.remove(&(began.0, began.1));
         self.outstanding.fetch_sub(1, Ordering::SeqCst);
+        self.sitter.in_flight.fetch_sub(1, Ordering::Relaxed);
         self.show_oldest(&all);
         drop(all);
         let stuck = self.pump();

@@ -34,7 +34,7 @@ impl Transmission<'_> {
         if outcome.is_ok() && durability == Durability::Durable {
             outcome = self.enter_to_change().and_then(|()| self.export.store.flush().map_err(Refusal::from));
         }
-        self.tally.written += len as u64;
+        self.tally.bytes(len as u64);
         match outcome {
             Ok(()) => {
                 if durability == Durability::Cached {
@@ -87,7 +87,7 @@ impl Transmission<'_> {
             if let Err(error) = self.export.store.read_at(self.out.tail(part as usize), at) {
                 return self.break_promise(cookie, start, error.into());
             }
-            self.tally.read += u64::from(part);
+            self.tally.bytes(part.into());
             if left == 0 {
                 self.record_reply(cookie, wire::ErrorNumber::OK);
             }

@@ -4,6 +4,7 @@ use crate::buffer::Buffer;
 use crate::channel::Interest;
 use crate::ending::Ending;
 use crate::export::uptime_ms;
+use crate::meter::Class;
 use crate::transmission::Transmission;
 use std::io;
 use std::sync::atomic::Ordering;
@@ -28,6 +29,7 @@ impl Transmission<'_> {
         if count == 0 {
             return Err(self.end_of_stream());
         }
+        self.arrived = Instant::now();
         self.input.received(count);
         Ok(())
     }
@@ -50,6 +52,8 @@ impl Transmission<'_> {
                 return Err(self.end_of_stream());
             }
             at += count;
+            // What the client takes to send it is not the server's time.
+            self.arrived = Instant::now();
         }
         if let Some(recorder) = &mut self.recorder {
             recorder.payload(into);
@@ -201,7 +205,7 @@ impl Transmission<'_> {
             let sitter = &self.line.sitter;
             sitter.busy_since_ms.store(uptime_ms(), Ordering::Relaxed);
             if let Err(error) = self.export.store.leave() {
-                sitter.counters.errors.fetch_add(1, Ordering::Relaxed);
+                sitter.meter.failed(Class::Flush, 1);
                 self.export.guard.store_failed(&error);
             }
             sitter.busy_since_ms.store(0, Ordering::Relaxed);

@@ -8,17 +8,18 @@ use crate::admit::{Kind, Terms, admit};
 use crate::buffer::{Buffer, Input};
 use crate::ending::Ending;
 use crate::execute::{Patience, Style, perform};
-use crate::export::{Export, Sitter, uptime_ms};
+use crate::export::{Export, Sitter, uptime_ms, uptime_ms_at};
 use crate::haggling::Agreed;
 use crate::host::{Host, Workers};
 use crate::journal::{Recorder, tell_reply};
 use crate::limits::Limits;
 use crate::line::Line;
+use crate::meter::Class;
 use crate::refusal::Refusal;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use store::StoreError;
 use wire::{Command, Cookie, ErrorNumber, Request};
 
@@ -45,15 +46,52 @@ pub(crate) struct Transmission<'a> {
     /// What the guard said when it did not let this connection write; the session ends with it.
     pub(crate) wrong_disk: Option<String>,
     pub(crate) tally: Tally,
+    /// When the requests at hand arrived.
+    pub(crate) arrived: Instant,
 }
 
 /// Counted here and added to the shared counters once a batch.
 #[derive(Default)]
 pub(crate) struct Tally {
-    requests: u64,
-    pub(crate) read: u64,
-    pub(crate) written: u64,
+    /// The kind of the request at hand.
+    class: Option<Class>,
+    /// It went to a worker, who will say how long it took.
+    handed_over: bool,
+    classes: [Counts; Class::ALL.len()],
+}
+
+#[derive(Clone, Copy, Default)]
+struct Counts {
+    came: u64,
+    /// Of those, answered on this thread: their replies leave with this batch.
+    answered: u64,
+    bytes: u64,
     errors: u64,
+}
+
+impl Tally {
+    fn begin(&mut self, class: Class) {
+        (self.class, self.handed_over) = (Some(class), false);
+        self.classes[class as usize].came += 1;
+    }
+
+    fn end(&mut self) {
+        let answered = u64::from(!self.handed_over);
+        self.at_hand().answered += answered;
+    }
+
+    /// The counts of the request at hand.
+    fn at_hand(&mut self) -> &mut Counts {
+        &mut self.classes[self.class.unwrap_or(Class::Other) as usize]
+    }
+
+    pub(crate) fn bytes(&mut self, count: u64) {
+        self.at_hand().bytes += count;
+    }
+
+    fn error(&mut self) {
+        self.at_hand().errors += 1;
+    }
 }
 
 /// Serves one client on one export until it leaves. `input` holds what it sent ahead.
@@ -84,6 +122,7 @@ pub(crate) fn transmit(host: &dyn Host, sitter: &Arc<Sitter>, agreed: Agreed, in
         guarded: false,
         wrong_disk: None,
         tally: Tally::default(),
+        arrived: Instant::now(),
     };
     // Even after a panic: the seat is left only when the workers hold nothing of this session any more.
     let ending = match catch_unwind(AssertUnwindSafe(|| transmission.serve())) {
@@ -127,11 +166,17 @@ impl Transmission<'_> {
     }
 
     fn answer(&mut self, request: &Request) -> Result<(), Ending> {
-        self.tally.requests += 1;
+        self.tally.begin(Class::of(request.command));
+        let answered = self.act(request);
+        self.tally.end();
+        answered
+    }
+
+    fn act(&mut self, request: &Request) -> Result<(), Ending> {
         if let Some(recorder) = &mut self.recorder {
             recorder.request(request);
         }
-        self.terms.read_only = self.export.read_only_now.load(Ordering::Relaxed);
+        self.terms.read_only = self.export.seats.read_only_now.load(Ordering::Relaxed);
         let cookie = request.cookie;
         match admit(request, &self.export.offer, self.terms).map(|operation| operation.kind()) {
             Ok(Kind::Disconnect) => Err(Ending::Disconnected),
@@ -173,7 +218,7 @@ impl Transmission<'_> {
         let Some(result) = result else { return Ok(false) };
         self.record_reply(cookie, outcome(result.as_ref().err()));
         match result {
-            Ok(()) => self.tally.read += u64::from(len),
+            Ok(()) => self.tally.bytes(len.into()),
             Err(error) => self.failed(&error),
         }
         Ok(true)
@@ -187,9 +232,10 @@ impl Transmission<'_> {
     fn submit(&mut self, kind: Kind, cookie: Cookie) {
         let (len, held) = match kind {
             Kind::Read { len, .. } => (u64::from(len), len as usize),
+            Kind::Zero { len, .. } | Kind::Trim { len, .. } => (len, 0),
             _ => (0, 0),
         };
-        self.tally.read += len;
+        self.tally.bytes(len);
         let changes = matches!(kind, Kind::Zero { .. } | Kind::Trim { .. });
         if changes && !self.ask_guard() {
             self.refuse(cookie, &Refusal::Fenced);
@@ -220,7 +266,9 @@ impl Transmission<'_> {
             self.refuse(cookie, &Refusal::Fenced);
             return;
         }
-        let began = self.line.begin(held);
+        self.tally.handed_over = true;
+        let class = self.tally.class.unwrap_or(Class::Other);
+        let (began, arrived) = (self.line.begin(held), Instant::now());
         let (line, export, style) = (self.line.clone(), self.export.clone(), self.style);
         let journal = self.recorder.as_ref().map(Recorder::journal);
         let share = Arc::as_ptr(&export.seats).addr();
@@ -235,7 +283,7 @@ impl Transmission<'_> {
                 // Looked at again: it may have waited for its turn for long.
                 let (reply, number, failed) = if export.seats.gate.is_revoked() {
                     refused(Refusal::Fenced)
-                } else if changes && export.read_only_now.load(Ordering::SeqCst) {
+                } else if changes && export.seats.read_only_now.load(Ordering::SeqCst) {
                     refused(Refusal::ReadOnly)
                 } else {
                     // A panic in here must leave the turnstile and the counts right, and the client answered.
@@ -246,7 +294,7 @@ impl Transmission<'_> {
                     }
                 };
                 if let Some(error) = failed {
-                    line.sitter.counters.errors.fetch_add(1, Ordering::Relaxed);
+                    line.sitter.meter.failed(class, 1);
                     export.guard.store_failed(&error);
                 }
                 line.sitter.turnstile.leave();
@@ -254,18 +302,19 @@ impl Transmission<'_> {
                 if let Some(journal) = journal {
                     tell_reply(&*journal, cookie, number);
                 }
+                line.sitter.meter.took(class, 1, arrived.elapsed());
                 line.complete(began, reply, held);
             }),
         );
     }
 
     pub(crate) fn failed(&mut self, error: &StoreError) {
-        self.tally.errors += 1;
+        self.tally.error();
         self.export.guard.store_failed(error);
     }
 
     pub(crate) fn refuse(&mut self, cookie: Cookie, refusal: &Refusal) {
-        self.tally.errors += 1;
+        self.tally.error();
         self.record_reply(cookie, refusal.number());
         self.style.refused(cookie, refusal, &mut self.out);
     }
@@ -295,7 +344,7 @@ impl Transmission<'_> {
         if !self.enter() {
             return Err(Refusal::Fenced);
         }
-        if self.export.read_only_now.load(Ordering::SeqCst) {
+        if self.export.seats.read_only_now.load(Ordering::SeqCst) {
             return Err(Refusal::ReadOnly);
         }
         Ok(())
@@ -314,17 +363,21 @@ impl Transmission<'_> {
 
     /// Adds what this batch did to the counters that others read.
     pub(crate) fn settle(&mut self) {
-        let counters = &self.line.sitter.counters;
-        let tally = std::mem::take(&mut self.tally);
-        let add = |counter: &std::sync::atomic::AtomicU64, count| {
-            if count > 0 {
-                counter.fetch_add(count, Ordering::Relaxed);
+        let classes = std::mem::take(&mut self.tally.classes);
+        if classes.iter().all(|counts| counts.came + counts.answered == 0) {
+            return;
+        }
+        let now = Instant::now();
+        let sitter = &self.line.sitter;
+        sitter.active_ms.store(uptime_ms_at(self.arrived), Ordering::Relaxed);
+        let elapsed = now.saturating_duration_since(self.arrived);
+        for (class, counts) in Class::ALL.into_iter().zip(classes) {
+            sitter.meter.came(class, counts.came, counts.bytes);
+            sitter.meter.failed(class, counts.errors);
+            if counts.answered > 0 {
+                sitter.meter.took(class, counts.answered, elapsed);
             }
-        };
-        add(&counters.requests, tally.requests);
-        add(&counters.bytes_read, tally.read);
-        add(&counters.bytes_written, tally.written);
-        add(&counters.errors, tally.errors);
+        }
     }
 }
 

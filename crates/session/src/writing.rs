@@ -27,7 +27,7 @@ impl Transmission<'_> {
         if len > self.limits.piece_len {
             return self.write_in_pieces(cookie, offset, len, durability);
         }
-        self.tally.written += len as u64;
+        self.tally.bytes(len as u64);
         let inline =
             durability == Durability::Cached && self.export.writes_are_quick() && self.may_overtake();
         if inline && self.input.held().len() >= len {

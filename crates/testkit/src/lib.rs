@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 pub mod client;
+pub mod control;
 pub mod fault;
 pub mod log;
 pub mod loopdev;
@@ -14,6 +15,8 @@ pub mod model;
 pub mod need;
 pub mod pattern;
 pub mod process;
+mod program;
+mod schemathesis;
 pub mod setup;
 pub mod spec;
 mod stream;
@@ -22,6 +25,7 @@ pub mod terminal;
 mod transmission;
 
 pub use client::{Client, ExportInfo, OptionReply, Refused};
+pub use control::Control;
 pub use fault::{Fault, FaultStore};
 pub use log::{Closing, Event, Log, Outcome, Reloaded};
 pub use loopdev::LoopDevice;
@@ -29,6 +33,8 @@ pub use memory::MemoryStore;
 pub use model::Model;
 pub use need::{is_root, raise_descriptors, skip_or_fail, tool, without_root};
 pub use process::ServerProcess;
+pub use program::{nbdctl, program};
+pub use schemathesis::schemathesis;
 pub use setup::Setup;
 pub use stream::Link;
 pub use temp::TempDir;

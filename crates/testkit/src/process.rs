@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::client::Client;
+use crate::control::Control;
 use crate::log::{Event, Log, Reloaded};
 use crate::setup::{Setup, export};
 
@@ -78,6 +79,16 @@ impl ServerProcess {
     /// The Unix socket of [`Setup::unix`].
     pub fn socket(&self) -> PathBuf {
         self.setup.dir.join("socket")
+    }
+
+    /// Its control socket.
+    pub fn control(&self) -> Control {
+        Control::at(self.control_path())
+    }
+
+    /// The path of its control socket.
+    pub fn control_path(&self) -> PathBuf {
+        self.setup.dir.join("control.sock")
     }
 
     /// A file of `conf.d`.

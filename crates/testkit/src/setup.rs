@@ -112,9 +112,11 @@ impl Setup {
                 .replace("{conf.d}", &conf_d.display().to_string())
                 .replace("{dir}", &self.dir.path().display().to_string()),
             None => format!(
-                "[generic]\nport = {}\nlistenaddr = 127.0.0.1\nallowlist = true\nincludedir = {}\n{}{}",
+                "[generic]\nport = {}\nlistenaddr = 127.0.0.1\nallowlist = true\nincludedir = {}\n\
+                 controlsock = {}\n{}{}",
                 self.port,
                 conf_d.display(),
+                self.dir.join("control.sock").display(),
                 self.generic,
                 self.exports
             ),

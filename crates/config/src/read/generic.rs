@@ -4,8 +4,9 @@ use super::Found;
 use super::reader::Reader;
 use crate::document::Group;
 use crate::keys::Place;
-use crate::settings::{Generic, Tls};
+use crate::settings::{Control, ControlSocket, Generic, Tls};
 use crate::tlsprio;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 /// `[generic]`.
@@ -27,6 +28,7 @@ pub(crate) fn generic(file: &Path, group: &Group) -> Found<Generic> {
         strict: reader.flag("strict"),
         unixsock_mode: reader.understood("unixsock_mode", mode),
         unixsock_owner: reader.understood("unixsock_owner", owner),
+        control: control(&mut reader),
         tls: tls(&mut reader),
     };
     if settings.max_threads == 0 || settings.max_threads < -1 {
@@ -46,6 +48,33 @@ pub(crate) fn generic(file: &Path, group: &Group) -> Found<Generic> {
         reader.error("oldstyle", what, "remove the key");
     }
     reader.found(settings)
+}
+
+fn control(reader: &mut Reader<'_>) -> Control {
+    let default = Control::default();
+    let socket = match reader.text("controlsock") {
+        None => ControlSocket::Default,
+        Some(path) if path.is_empty() => ControlSocket::Nowhere,
+        Some(path) => ControlSocket::At(path.into()),
+    };
+    Control {
+        socket,
+        mode: reader.understood("controlsock_mode", mode).unwrap_or(default.mode),
+        owner: reader.understood("controlsock_owner", owner),
+        metrics: reader.understood("metrics_listen", address).flatten(),
+    }
+}
+
+/// An address and a port, or a port of this machine alone.
+fn address(text: &str) -> Result<Option<SocketAddr>, String> {
+    let loopback = |port: &str| port.parse().ok().map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
+    match text {
+        "" => Ok(None),
+        text => match text.parse().ok().or_else(|| loopback(text.strip_prefix(':').unwrap_or(text))) {
+            Some(address) => Ok(Some(address)),
+            None => Err("write ADDRESS:PORT, as 127.0.0.1:9809 or [::1]:9809, or a port alone".into()),
+        },
+    }
 }
 
 fn tls(reader: &mut Reader<'_>) -> Tls {
@@ -94,6 +123,24 @@ fn owner(text: &str) -> Result<String, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn metrics_are_for_this_machine_unless_an_address_says_otherwise() {
+        let shown = |text| address(text).map(|address| address.map(|address| address.to_string()));
+        for (text, wanted) in [
+            ("9809", "127.0.0.1:9809"),
+            (":9809", "127.0.0.1:9809"),
+            ("127.0.0.1:9809", "127.0.0.1:9809"),
+            ("[::1]:9809", "[::1]:9809"),
+            ("0.0.0.0:9809", "0.0.0.0:9809"),
+        ] {
+            assert_eq!(shown(text), Ok(Some(wanted.into())), "{text}");
+        }
+        assert_eq!(shown(""), Ok(None));
+        for text in ["localhost:9809", "99999", "::1:9809x", "127.0.0.1", "1.2.3.4:"] {
+            assert!(shown(text).is_err(), "{text}");
+        }
+    }
 
     #[test]
     fn modes_and_owners_are_those_of_chmod_and_chown() {

@@ -2,6 +2,8 @@
 
 use super::path;
 use crate::tlsprio::TlsPriority;
+use std::fmt;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 /// `[generic]`.
@@ -35,8 +37,55 @@ pub struct Generic {
     pub unixsock_mode: Option<u32>,
     /// Owner of the Unix socket's file: `USER`, `USER:GROUP` or `:GROUP`.
     pub unixsock_owner: Option<String>,
+    /// How the server is asked and watched.
+    pub control: Control,
     /// Encryption.
     pub tls: Tls,
+}
+
+/// How the server is asked and watched.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Control {
+    /// Its control socket.
+    pub socket: ControlSocket,
+    /// Mode of its file.
+    pub mode: u32,
+    /// Owner of its file: `USER`, `USER:GROUP` or `:GROUP`.
+    pub owner: Option<String>,
+    /// Where metrics are had without the socket.
+    pub metrics: Option<SocketAddr>,
+}
+
+/// Where the control socket is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ControlSocket {
+    /// Nothing was said: at [`Control::DEFAULT`], where that can be had.
+    Default,
+    /// Nowhere.
+    Nowhere,
+    /// There, or the server does not start.
+    At(PathBuf),
+}
+
+impl Control {
+    /// Where it is if nothing is said.
+    pub const DEFAULT: &str = "/run/nbd-server/control.sock";
+}
+
+impl Default for Control {
+    fn default() -> Self {
+        Self { socket: ControlSocket::Default, mode: 0o660, owner: None, metrics: None }
+    }
+}
+
+impl fmt::Display for ControlSocket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Default => f.write_str(Control::DEFAULT),
+            Self::Nowhere => Ok(()),
+            Self::At(path) => path.display().fmt(f),
+        }
+    }
 }
 
 /// Encryption, for all exports alike.
@@ -81,6 +130,7 @@ impl Default for Generic {
             strict: false,
             unixsock_mode: None,
             unixsock_owner: None,
+            control: Control::default(),
             tls: Tls::default(),
         }
     }
@@ -104,6 +154,7 @@ impl Generic {
             strict,
             unixsock_mode,
             unixsock_owner,
+            control: Control { socket, mode, owner, metrics },
             tls: Tls { force, certfile, keyfile, cacertfile, pskfile, tlsprio },
         } = self;
         vec![
@@ -119,6 +170,10 @@ impl Generic {
             ("strict", strict.to_string()),
             ("unixsock_mode", unixsock_mode.map(|mode| format!("{mode:04o}")).unwrap_or_default()),
             ("unixsock_owner", text(unixsock_owner)),
+            ("controlsock", socket.to_string()),
+            ("controlsock_mode", format!("{mode:04o}")),
+            ("controlsock_owner", text(owner)),
+            ("metrics_listen", metrics.map(|address| address.to_string()).unwrap_or_default()),
             ("force_tls", force.to_string()),
             ("certfile", path(certfile)),
             ("keyfile", path(keyfile)),

@@ -33,8 +33,8 @@ pub(super) fn routes() -> OpenApiRouter<Arc<Desk>> {
 }
 
 /// What happens from now on, one JSON object a line, until the client leaves. Nobody waits for a listener: who is too
-/// slow gets a line with the event `events lost` and the fact `count`. An empty line after 15 seconds of silence says
-/// that the server is there.
+/// slow gets a line with the event `events lost` and the fact `count`. An empty line comes first, and after 15 seconds of
+/// silence: the server is there.
 #[utoipa::path(get, path = "/v1/events", tag = "events",
     responses((status = 200, description = "Events, one a line", content_type = "application/x-ndjson", body = Event)))]
 async fn events(State(desk): State<Arc<Desk>>) -> Answer<Response> {
@@ -42,7 +42,9 @@ async fn events(State(desk): State<Arc<Desk>>) -> Answer<Response> {
     // Before the header leaves: whoever has seen that misses nothing.
     let from = desk.controls().events().listen();
     let stopped = Box::pin(desk.stopped());
-    let lines = Lines { batch: Box::pin(batch(from, desk)), stopped, _place: place };
+    // An empty line at once, for clients that show a header only with the first of the body.
+    let first = Box::pin(async { (Some((from, desk)), "\n".to_owned()) });
+    let lines = Lines { batch: first, stopped, _place: place };
     Ok(([(CONTENT_TYPE, "application/x-ndjson")], Body::new(lines)).into_response())
 }
 

@@ -8,8 +8,7 @@ use utoipa::ToSchema;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ProblemDetails {
     /// `about:blank`: the status says it all.
-    #[serde(rename = "type")]
-    pub kind: String,
+    pub r#type: String,
     /// The status in words.
     pub title: String,
     /// The status of the answer.

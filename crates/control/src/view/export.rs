@@ -94,9 +94,9 @@ pub struct Hanging {
 /// The keys of an export as they stand in a file, and their values: `{"exportname": "/dev/vdc", "readonly": "true"}`.
 pub type ExportSettings = BTreeMap<String, String>;
 
-/// Whether there was something to clear.
+/// What became of a failed sync.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Cleared {
-    /// A sync had failed, and is forgotten.
+    /// One had failed, and is forgotten.
     pub cleared: bool,
 }

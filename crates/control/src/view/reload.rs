@@ -59,7 +59,7 @@ pub struct Step {
     pub new: Option<String>,
     /// Bytes from now on, where the disk can be seen.
     pub size: Option<u64>,
-    /// Settings that differ; `identity` and `size` for another disk at the same path.
+    /// Settings that differ; `disk` for another one at the same path, `size` for another size.
     pub changes: Vec<Change>,
     /// Why, where no text changed.
     pub reason: Option<String>,

@@ -61,9 +61,9 @@ impl Fake {
         self.inner().hanging = true;
     }
 
-    /// From now on each call panics.
-    pub fn panic(&self) {
-        self.inner().panicking = true;
+    /// Whether each call panics from now on.
+    pub fn panic(&self, panicking: bool) {
+        self.inner().panicking = panicking;
     }
 
     /// From now on calls that may wait do, until [`Fake::release`].

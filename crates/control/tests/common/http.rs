@@ -101,6 +101,13 @@ impl Connection {
         String::from_utf8(piece).expect("a body is UTF-8")
     }
 
+    /// Reads whatever still comes, until the other end closes.
+    pub fn until_closed(&mut self) {
+        let ended = self.0.read_to_end(&mut Vec::new());
+        let late = ended.is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock);
+        assert!(!late, "the connection is still open");
+    }
+
     /// Whether the other end has closed, and had nothing more to say.
     pub fn is_closed(&mut self) -> bool {
         self.0.fill_buf().map_or(true, <[u8]>::is_empty)

@@ -1,6 +1,6 @@
 //! A server that is none: what is asked of it is noted, what it answers is told to it beforehand. And a client in plain
 //! text, since a library would hide what is tested.
-#![allow(dead_code, reason = "each test uses its part")]
+#![allow(dead_code, unused_imports, reason = "each test uses its part")]
 
 mod fake;
 mod http;

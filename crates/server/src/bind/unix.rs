@@ -1,6 +1,6 @@
 //! The Unix socket to listen on, and the file that stands for it.
 
-use super::{BACKLOG, BindError, Wanted, system_words};
+use super::{BACKLOG, BindError, system_words};
 use nix::unistd::{Gid, Group, Uid, User};
 use rustix::fs::{AtFlags, Mode, OFlags, chmod, chownat, open};
 use rustix::net::{
@@ -25,6 +25,20 @@ pub struct UnixSocket {
     identity: (u64, u64),
 }
 
+/// A Unix socket as it is asked for.
+pub struct Asked<'a> {
+    /// What it is, in an error.
+    pub what: &'static str,
+    /// Where.
+    pub path: &'a Path,
+    /// Mode of its file; what the umask leaves where nothing is said.
+    pub mode: Option<u32>,
+    /// Owner of its file.
+    pub owner: Option<&'a str>,
+    /// The key that says so.
+    pub owner_key: &'static str,
+}
+
 /// Whom the file is given to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Owner {
@@ -40,9 +54,10 @@ struct Owner {
 ///
 /// # Errors
 /// Something else is there, another server listens, there is no such user or group, or what the system says.
-pub fn bind(path: &Path, wanted: &Wanted) -> Result<UnixSocket, BindError> {
-    let failed = |why: String| BindError(format!("failed to open the unix socket {}: {why}", path.display()));
-    let bound = closed(path, wanted).map_err(failed)?;
+pub fn bind(asked: &Asked<'_>) -> Result<UnixSocket, BindError> {
+    let Asked { path, what, .. } = asked;
+    let failed = |why: String| BindError(format!("failed to open the {what} {}: {why}", path.display()));
+    let bound = closed(asked).map_err(failed)?;
     match listen(&bound.listener, BACKLOG) {
         Ok(()) => Ok(bound),
         Err(error) => {
@@ -53,11 +68,12 @@ pub fn bind(path: &Path, wanted: &Wanted) -> Result<UnixSocket, BindError> {
 }
 
 /// All but listening.
-fn closed(path: &Path, wanted: &Wanted) -> Result<UnixSocket, String> {
+fn closed(asked: &Asked<'_>) -> Result<UnixSocket, String> {
+    let Asked { path, .. } = *asked;
     if path.as_os_str().len() > PATH_MAX {
         return Err("the path is longer than 107 bytes".into());
     }
-    let owner = wanted.unixsock_owner.as_deref().map(owner).transpose()?;
+    let owner = asked.owner.map(|text| owner(asked.owner_key, text)).transpose()?;
     make_room(path)?;
     let socket = socket_at(path).map_err(|error| system_words(&error))?;
     let file = File::of(path).map_err(|error| system_words(&error))?;
@@ -66,7 +82,7 @@ fn closed(path: &Path, wanted: &Wanted) -> Result<UnixSocket, String> {
         path: fs::canonicalize(path).unwrap_or_else(|_| path.into()),
         identity: file.identity,
     };
-    match file.hand_over(owner.unwrap_or_default(), wanted.unixsock_mode) {
+    match file.hand_over(owner.unwrap_or_default(), asked.mode) {
         Ok(()) => Ok(bound),
         Err(why) => {
             bound.remove();
@@ -82,6 +98,12 @@ fn socket_at(path: &Path) -> io::Result<OwnedFd> {
 }
 
 impl UnixSocket {
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Removes the file, if it is still ours.
     pub fn remove(&self) {
         let there = fs::symlink_metadata(&self.path);
@@ -139,12 +161,12 @@ impl File {
 }
 
 /// `USER`, `USER:GROUP` or `:GROUP`.
-fn owner(text: &str) -> Result<Owner, String> {
+fn owner(key: &str, text: &str) -> Result<Owner, String> {
     let (user, group) = match text.split_once(':') {
         Some((user, group)) => (Some(user).filter(|user| !user.is_empty()), Some(group)),
         None => (Some(text), None),
     };
-    let unknown = |what: &str, name: &str| format!("unixsock_owner = {text}: there is no {what} \"{name}\"");
+    let unknown = |what: &str, name: &str| format!("{key} = {text}: there is no {what} \"{name}\"");
     let user = user.map(|name| match User::from_name(name) {
         Ok(Some(user)) => Ok(user.uid),
         _ => Err(unknown("user", name)),
@@ -171,18 +193,11 @@ mod tests {
         }
 
         fn bind(&self, mode: Option<u32>, owner: Option<&str>) -> Result<UnixSocket, BindError> {
-            bind(&self.0, &self.wanted(mode, owner))
+            bind(&self.asked(mode, owner))
         }
 
-        fn wanted(&self, mode: Option<u32>, owner: Option<&str>) -> Wanted {
-            Wanted {
-                addresses: Vec::new(),
-                port: String::new(),
-                unixsock: Some(self.0.clone()),
-                unixsock_mode: mode,
-                unixsock_owner: owner.map(str::to_owned),
-                duallisten: false,
-            }
+        fn asked<'a>(&'a self, mode: Option<u32>, owner: Option<&'a str>) -> Asked<'a> {
+            Asked { what: "unix socket", path: &self.0, mode, owner, owner_key: "unixsock_owner" }
         }
     }
 
@@ -226,7 +241,7 @@ mod tests {
     #[test]
     fn the_file_is_given_away_before_anybody_can_connect() {
         let spot = Spot::new("closed");
-        let bound = closed(&spot.0, &spot.wanted(Some(0o666), None)).expect("bound");
+        let bound = closed(&spot.asked(Some(0o666), None)).expect("bound");
         let metadata = fs::symlink_metadata(&spot.0).expect("it is there");
         assert_eq!(metadata.permissions().mode() & 0o7777, 0o666);
         let refused = UnixStream::connect(&spot.0).expect_err("it does not listen yet");
@@ -237,9 +252,9 @@ mod tests {
     #[test]
     fn an_owner_is_a_user_a_group_or_both_by_name() {
         let (root, group) = (Some(Uid::from_raw(0)), Some(Gid::from_raw(0)));
-        assert_eq!(owner("root"), Ok(Owner { user: root, group: None }));
-        assert_eq!(owner("root:root"), Ok(Owner { user: root, group }));
-        assert_eq!(owner(":root"), Ok(Owner { user: None, group }));
+        assert_eq!(owner("key", "root"), Ok(Owner { user: root, group: None }));
+        assert_eq!(owner("key", "root:root"), Ok(Owner { user: root, group }));
+        assert_eq!(owner("key", ":root"), Ok(Owner { user: None, group }));
         for (wrong, what) in [
             ("no-such-user", "user \"no-such-user\""),
             ("root:no-such-group", "group \"no-such-group\""),
@@ -247,7 +262,7 @@ mod tests {
             (":", "group \"\""),
             ("", "user \"\""),
         ] {
-            assert!(owner(wrong).is_err_and(|why| why.contains(what)), "{wrong}");
+            assert!(owner("key", wrong).is_err_and(|why| why.contains(what)), "{wrong}");
         }
     }
 

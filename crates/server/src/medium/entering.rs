@@ -81,8 +81,21 @@ impl Medium {
         Ok(self.export(visit)?.offer)
     }
 
-    /// An open export with these settings: one that is open already, or a new one.
+    /// An open export with these settings: one that is open already, or a new one. How it went is remembered.
     fn export(self: &Arc<Self>, visit: &Visit<'_>) -> Result<Arc<Export>, Closed> {
+        let opened = self.find_or_open(visit);
+        match &opened {
+            Ok(export) => {
+                let mut state = self.lock();
+                (state.trouble, state.offered) = (None, Some(export.offer.transmission_flags(true)));
+            }
+            Err(Closed::Because(why)) => self.remember_trouble(Some(why.clone())),
+            Err(Closed::Replaced) => {}
+        }
+        opened
+    }
+
+    fn find_or_open(self: &Arc<Self>, visit: &Visit<'_>) -> Result<Arc<Export>, Closed> {
         let _turn = self.take_turn(&visit.assembly.path)?;
         let waits = !self.lock().arrived.contains(&visit.assembly.path);
         let assembly = visit.assembly.clone().waiting(waits);
@@ -119,7 +132,7 @@ impl Medium {
             return Err(Closed::Replaced);
         }
         if state.read_only && open.assembly.access == Access::ReadWrite {
-            export.read_only_now.store(true, Ordering::SeqCst);
+            export.seats.read_only_now.store(true, Ordering::SeqCst);
         }
         let identity = open.identity.now();
         // A reload may have found another disk there since this one was looked at.
@@ -228,7 +241,7 @@ impl Medium {
             .collect();
         let fits = |export: &&Arc<Export>| {
             // Raised for its sessions only: a later reload may have made the export writable again.
-            !export.read_only_now.load(Ordering::SeqCst)
+            !export.seats.read_only_now.load(Ordering::SeqCst)
                 && !export.seats.gate.is_revoked()
                 && export.store.geometry().size == probe.size
                 && export.offer == assemble::offer(&*export.store, visit.settings, false, visit.limits)

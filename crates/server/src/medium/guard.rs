@@ -4,11 +4,13 @@
 use super::entering::other_disk;
 use super::{Known, Medium};
 use crate::assemble::Assembly;
+use crate::log::Level;
 use crate::report::Report;
+use control::Line;
 use session::{Export, Guard, Sitter};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use store::{Cause, Store, StoreError};
+use store::{Cause, Store, StoreError, Verb};
 
 /// One check of a medium; over when it is dropped.
 pub struct Check(Arc<Medium>);
@@ -92,6 +94,11 @@ impl Guard for DiskGuard {
 
     fn wrong_disk(&self, why: &str, gone: &[Arc<Sitter>]) {
         let report = Report::new(self.medium.log.clone());
+        let line = Line::new("device lost")
+            .with("export", &self.medium.name)
+            .with("path", self.assembly.path.display())
+            .with("reason", why);
+        self.medium.log.tell(Level::Error, &line);
         for sitter in gone {
             report.session_fenced(&sitter.peer, &self.medium.name, why);
         }
@@ -100,5 +107,14 @@ impl Guard for DiskGuard {
     fn store_failed(&self, error: &StoreError) {
         let (name, path) = (&self.medium.name, self.assembly.path.display());
         self.medium.log.error(format!("export {name}: {path}: {error}"));
+        let lost = matches!(error.cause, Cause::Lost(_) | Cause::Moved(_));
+        let poisoned = matches!(error.verb, Verb::Flush) && self.medium.told().poison.is_some();
+        let event = match () {
+            () if lost => "device lost",
+            () if poisoned => "export poisoned",
+            () => "device failed",
+        };
+        let line = Line::new(event).with("export", name).with("path", path).with("reason", error);
+        self.medium.log.tell(Level::Error, &line);
     }
 }

@@ -1,0 +1,131 @@
+//! What a reload says and did, as the values that are told on the control socket.
+
+use crate::decide::Decision;
+use crate::fence::hanging;
+use crate::medium::Medium;
+use crate::tls;
+use config::{Loaded, Refused};
+use control::Closing;
+use control::view::{Check, Hanging, KeptBack, Plan, Problem, Reload, Setting};
+use std::sync::Arc;
+
+/// Why a changed setting does not apply.
+const RESTART: &str = "it needs a restart";
+
+/// The decisions and all that belongs to them.
+#[must_use]
+pub fn plan(
+    loaded: &Loaded,
+    settings: Vec<Setting>,
+    decisions: &[Decision<'_>],
+    warnings: &[String],
+) -> Plan {
+    let texts = loaded.warnings.iter().map(ToString::to_string);
+    Plan {
+        steps: decisions.iter().flat_map(|decision| decision.steps.iter().cloned()).collect(),
+        settings,
+        kept_back: kept_back(loaded),
+        unavailable: decisions.iter().flat_map(Decision::unavailable).collect(),
+        refused: Vec::new(),
+        warnings: texts.chain(warnings.iter().cloned()).collect(),
+    }
+}
+
+/// A plan of which nothing would be applied.
+#[must_use]
+pub fn refused(refused: &Refused) -> Plan {
+    Plan { refused: refused.problems.iter().map(problem).collect(), ..Plan::default() }
+}
+
+/// What a reload did, with its closing line's facts.
+#[must_use]
+pub fn reload(closing: &Closing, reason: Option<&str>, plan: Plan, hanging: Vec<Hanging>) -> Reload {
+    let count = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
+    Reload {
+        outcome: closing.outcome,
+        reason: reason.map(Into::into),
+        generation: closing.generation,
+        plan,
+        added: count(closing.added),
+        changed: count(closing.changed),
+        removed: count(closing.removed),
+        kept: count(closing.kept),
+        fenced: count(closing.fenced),
+        hanging,
+        took_ms: u64::try_from(closing.took.as_millis()).unwrap_or(u64::MAX),
+    }
+}
+
+/// What a start with this would amount to.
+#[must_use]
+pub fn check(result: &Result<Loaded, Refused>) -> Check {
+    match result {
+        Ok(loaded) => Check {
+            ok: loaded.kept_back.is_empty(),
+            exports: loaded
+                .config
+                .exports
+                .iter()
+                .map(|export| (export.name.to_string(), export.storage.path.clone()))
+                .collect(),
+            refused: Vec::new(),
+            kept_back: kept_back(loaded),
+            warnings: loaded.warnings.iter().map(problem).collect(),
+        },
+        Err(refused) => Check {
+            ok: false,
+            exports: Default::default(),
+            refused: refused.problems.iter().map(problem).collect(),
+            kept_back: Vec::new(),
+            warnings: Vec::new(),
+        },
+    }
+}
+
+/// Settings of `[generic]` that are others now. Those that need a restart, or cannot be used, say so (P9).
+#[must_use]
+pub fn settings(old: &config::Generic, new: &config::Generic, tls: Option<&tls::Problem>) -> Vec<Setting> {
+    let mut settings: Vec<Setting> = config::generic_changes(old, new)
+        .into_iter()
+        .map(|change| {
+            let held = tls.filter(|_| tls::KEYS.contains(&change.key));
+            let restart = (!change.live).then_some(RESTART);
+            let not_applied = held.map(|problem| problem.reason.as_str()).or(restart).map(Into::into);
+            Setting { key: change.key.into(), old: change.old, new: change.new, not_applied }
+        })
+        .collect();
+    // The texts are the same, and the files they name are others that cannot be used.
+    let unsaid = tls.filter(|problem| settings.iter().all(|setting| setting.key != problem.key));
+    settings.extend(unsaid.map(|problem| Setting {
+        key: problem.key.into(),
+        old: String::new(),
+        new: String::new(),
+        not_applied: Some(problem.reason.clone()),
+    }));
+    settings
+}
+
+fn kept_back(loaded: &Loaded) -> Vec<KeptBack> {
+    let told = |held: &config::KeptBack| KeptBack {
+        exports: held.exports.iter().map(ToString::to_string).collect(),
+        problem: problem(&held.problem),
+    };
+    loaded.kept_back.iter().map(told).collect()
+}
+
+/// A problem of the texts.
+#[must_use]
+pub fn problem(problem: &config::Problem) -> Problem {
+    Problem {
+        file: problem.file.display().to_string(),
+        line: problem.line,
+        key: problem.key.clone(),
+        reason: problem.sentence(),
+    }
+}
+
+/// What of these media does not come back.
+#[must_use]
+pub fn all_hanging(media: &[Arc<Medium>]) -> Vec<Hanging> {
+    media.iter().flat_map(|medium| hanging(medium)).collect()
+}

@@ -1,0 +1,187 @@
+//! What changes something, when somebody asks for it on the control socket: each with an answer, and logged with who asked.
+
+use crate::answer;
+use crate::fence::Waits;
+use crate::log::Level;
+use crate::reconcile::Reconciler;
+use crate::report::Report;
+use crate::requests::Requests;
+use crate::snippets::{Snippet, With};
+use crate::sources::Files;
+use config::{SourceError, Sources};
+use control::view::{Check, Cut, ExportSettings, Plan, Problem, Reload};
+use control::{Caller, Line, Refusal};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// See the module.
+pub struct Changes {
+    requests: Requests,
+    report: Report,
+    files: Files,
+    main: PathBuf,
+    command_line_export: bool,
+}
+
+impl Changes {
+    /// Through these requests.
+    #[must_use]
+    pub fn new(
+        requests: Requests,
+        report: Report,
+        files: Files,
+        main: PathBuf,
+        command_line_export: bool,
+    ) -> Self {
+        Self { requests, report, files, main, command_line_export }
+    }
+
+    /// Who asked for what, before it is done.
+    pub fn say(&self, action: &'static str, export: Option<&str>, by: Caller) {
+        let line = Line::new("control request")
+            .with("action", action)
+            .maybe("export", export)
+            .with("pid", by.pid)
+            .with("uid", by.uid);
+        self.report.say(Level::Notice, line);
+    }
+
+    /// See [`control::Controls::reload`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn reload(&self, timeout: Duration, by: Caller) -> Result<Reload, Refusal> {
+        self.say("reload", None, by);
+        self.requests.reload(timeout)
+    }
+
+    /// See [`control::Controls::plan`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn plan(&self, timeout: Duration) -> Result<Plan, Refusal> {
+        self.requests.ask(timeout, |reconciler| reconciler.plan())
+    }
+
+    /// See [`control::Controls::check`].
+    #[must_use]
+    pub fn check(&self, text: Option<&str>) -> Check {
+        let options = config::Options { command_line_export: self.command_line_export };
+        let given = text.map(|text| MainText { files: &self.files, main: &self.main, text });
+        let sources: &dyn Sources = given.as_ref().map_or(&self.files, |given| given);
+        answer::check(&config::load(&self.main, sources, None, options))
+    }
+
+    /// See [`control::Controls::put_export`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn put(
+        &self,
+        export: &str,
+        settings: &ExportSettings,
+        apply: bool,
+        timeout: Duration,
+        by: Caller,
+    ) -> Result<Option<Reload>, Refusal> {
+        self.say("add", Some(export), by);
+        let (name, settings) = (export.to_owned(), settings.clone());
+        self.and_reload(apply, timeout, move |reconciler| put(reconciler, &name, &settings))
+    }
+
+    /// See [`control::Controls::remove_export`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn remove(
+        &self,
+        export: &str,
+        apply: bool,
+        timeout: Duration,
+        by: Caller,
+    ) -> Result<Option<Reload>, Refusal> {
+        self.say("remove", Some(export), by);
+        let name = export.to_owned();
+        self.and_reload(apply, timeout, move |reconciler| remove(reconciler, &name))
+    }
+
+    /// See [`control::Controls::fence`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn fence(&self, export: &str, timeout: Duration, by: Caller) -> Result<Cut, Refusal> {
+        self.say("fence", Some(export), by);
+        let (name, until) = (export.to_owned(), Instant::now() + timeout);
+        self.requests.ask(timeout, move |reconciler| reconciler.fence(&name, Waits::until(until)))?
+    }
+
+    fn and_reload(
+        &self,
+        apply: bool,
+        timeout: Duration,
+        change: impl FnOnce(&Reconciler) -> Result<(), Refusal> + Send + 'static,
+    ) -> Result<Option<Reload>, Refusal> {
+        let until = Instant::now() + timeout;
+        self.requests.ask(timeout, |reconciler| change(reconciler))??;
+        if !apply {
+            return Ok(None);
+        }
+        self.requests.reload(until.saturating_duration_since(Instant::now())).map(Some)
+    }
+}
+
+/// Writes the file, if a reload would follow it.
+fn put(reconciler: &Reconciler, name: &str, settings: &ExportSettings) -> Result<(), Refusal> {
+    let (files, main) = reconciler.sources();
+    let snippet = Snippet::of(name, reconciler.running(), files, main)?;
+    let invalid = |problems: Vec<config::Problem>| {
+        Refusal::Invalid(problems.iter().map(answer::problem).collect::<Vec<Problem>>())
+    };
+    let (text, _) = config::describe(snippet.path(), name, settings).map_err(invalid)?;
+    would_be_followed(reconciler, name, &With { files, path: snippet.path(), text: Some(&text) })?;
+    snippet.write(&text)
+}
+
+/// Deletes the file.
+fn remove(reconciler: &Reconciler, name: &str) -> Result<(), Refusal> {
+    let (files, main) = reconciler.sources();
+    let snippet = Snippet::of(name, reconciler.running(), files, main)?;
+    if snippet.exists() {
+        let without = With { files, path: snippet.path(), text: None };
+        would_be_followed(reconciler, name, &without)?;
+        return snippet.delete();
+    }
+    // Deleted by somebody else, and not followed yet: the reload does what is asked for.
+    let runs = reconciler.running().exports.get(&name.into()).is_some();
+    if runs { Ok(()) } else { Err(Refusal::NotFound(format!("there is no export {name}"))) }
+}
+
+/// A file is not touched when the reload behind it would come to nothing.
+fn would_be_followed(reconciler: &Reconciler, name: &str, with: &With<'_>) -> Result<(), Refusal> {
+    let refused =
+        |refused: config::Refused| Refusal::Invalid(refused.problems.iter().map(answer::problem).collect());
+    let loaded = reconciler.read(with).map_err(refused)?;
+    let ours =
+        |kept: &&config::KeptBack| kept.problem.file == with.path || kept.exports.contains(&name.into());
+    match loaded.kept_back.iter().find(ours) {
+        Some(kept) => Err(Refusal::Conflict(kept.problem.to_string())),
+        None => Ok(()),
+    }
+}
+
+/// The file system, with another main file.
+struct MainText<'a> {
+    files: &'a Files,
+    main: &'a Path,
+    text: &'a str,
+}
+
+impl Sources for MainText<'_> {
+    fn read(&self, path: &Path) -> Result<Vec<u8>, SourceError> {
+        if path == self.main { Ok(self.text.as_bytes().to_vec()) } else { self.files.read(path) }
+    }
+
+    fn list(&self, dir: &Path) -> Result<Vec<PathBuf>, SourceError> {
+        self.files.list(dir)
+    }
+}

@@ -1,0 +1,114 @@
+//! Exports as they are told.
+
+use super::{count, sessions};
+use crate::answer;
+use crate::catalog::{Catalog, Entry};
+use crate::medium::{Medium, Told};
+use crate::state::Shared;
+use control::view::{Export, State};
+use session::{ExportName, Readings};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use wire::TransmissionFlags;
+
+/// Those of the configuration in its order, and behind them those that are gone and hang.
+pub fn exports(shared: &Shared, hanging: &[Arc<Medium>]) -> Vec<Export> {
+    let catalog = shared.catalog();
+    let totals = shared.roll.totals();
+    let mut exports: Vec<Export> =
+        catalog.entries().iter().map(|entry| configured(entry, &totals, hanging)).collect();
+    for medium in hanging.iter().filter(|medium| catalog.find(medium.name.as_bytes()).is_none()) {
+        exports.push(gone(medium));
+    }
+    exports
+}
+
+/// Of those of the configuration.
+pub fn states(catalog: &Catalog) -> impl Iterator<Item = State> {
+    catalog.entries().iter().map(|entry| state(entry, &entry.medium.told()).0)
+}
+
+fn configured(
+    entry: &Entry,
+    totals: &BTreeMap<ExportName, (Readings, u64)>,
+    hanging: &[Arc<Medium>],
+) -> Export {
+    let told = entry.medium.told();
+    let (state, reason) = state(entry, &told);
+    let (readings, sessions) = totals.get(&entry.name).copied().unwrap_or_default();
+    let origin = &entry.settings.origin;
+    let described = origin.line > 0;
+    let hangs = hanging.iter().filter(|medium| medium.name == entry.name);
+    Export {
+        name: entry.settings.name.to_string(),
+        state,
+        reason,
+        since: told.offline.as_ref().map(|(_, since)| control::time(*since)),
+        configured: true,
+        file: described.then(|| origin.file.display().to_string()),
+        line: described.then_some(origin.line),
+        path: entry.settings.storage.path.clone(),
+        device: told.seen.as_ref().map(|_| device(&entry.settings.storage.path)),
+        identity: told.seen.as_ref().map(|seen| seen.identity.to_string()),
+        size: told.seen.as_ref().map(|seen| seen.size),
+        read_only: entry.settings.readonly,
+        flags: told.flags.map(names).unwrap_or_default(),
+        open: told.open,
+        sessions,
+        generation: entry.generation,
+        operations: sessions::operations(&readings),
+        hanging: hangs.flat_map(|medium| crate::fence::hanging(medium)).collect(),
+        settings: config::settings_of(&entry.settings),
+    }
+}
+
+/// It is not configured any more, and a request to its disk does not come back.
+fn gone(medium: &Arc<Medium>) -> Export {
+    let told = medium.told();
+    Export {
+        name: medium.name.to_string(),
+        state: State::Fencing,
+        reason: Some("it is removed, and a request to its disk does not come back".into()),
+        since: told.offline.as_ref().map(|(_, since)| control::time(*since)),
+        configured: false,
+        file: None,
+        line: None,
+        path: medium.storage.path.clone(),
+        device: None,
+        identity: told.seen.as_ref().map(|seen| seen.identity.to_string()),
+        size: told.seen.as_ref().map(|seen| seen.size),
+        read_only: false,
+        flags: Vec::new(),
+        open: told.open,
+        sessions: count(medium.sitters().len()),
+        generation: 0,
+        operations: Default::default(),
+        hanging: answer::all_hanging(std::slice::from_ref(medium)),
+        settings: Default::default(),
+    }
+}
+
+/// What keeps clients out comes first, then what they would not get.
+fn state(entry: &Entry, told: &Told) -> (State, Option<String>) {
+    let states = [
+        (State::Fencing, told.offline.as_ref().map(|(why, _)| why.clone())),
+        (State::Unavailable, entry.blocked.clone()),
+        (State::Unavailable, told.trouble.clone()),
+        (State::Poisoned, told.poison.clone()),
+        (State::KeptBack, entry.kept_back.clone()),
+    ];
+    let bad = states.into_iter().find_map(|(state, reason)| Some((state, reason?)));
+    bad.map_or((State::Serving, None), |(state, reason)| (state, Some(reason)))
+}
+
+/// What a path leads to behind its links. This asks the file system of the link, and no disk.
+fn device(path: &str) -> String {
+    let links = std::fs::read_link(path).is_ok();
+    let resolved = if links { std::fs::canonicalize(path).ok() } else { None };
+    resolved.map_or_else(|| path.to_owned(), |path| path.display().to_string())
+}
+
+fn names(flags: TransmissionFlags) -> Vec<String> {
+    let named = TransmissionFlags::NAMED.iter().filter(|(flag, _)| flags.contains(*flag));
+    named.map(|(_, name)| (*name).to_owned()).collect()
+}

@@ -1,0 +1,66 @@
+//! Sessions as they are told, and ending one.
+
+use crate::fence::Waits;
+use crate::roll::{Present, Roll};
+use control::view::{Cut, Hanging, Operations, Session};
+use session::{Class, Readings, uptime_ms};
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+/// One session.
+pub fn session(present: &Present) -> Session {
+    let sitter = &present.sitter;
+    let active = sitter.active_ms.load(Ordering::Relaxed);
+    Session {
+        id: sitter.id,
+        peer: sitter.peer.clone(),
+        tls: present.tls.clone(),
+        export: present.export.to_string(),
+        path: present.path.clone(),
+        generation: present.generation,
+        since: control::time(present.since),
+        read_only: present.is_read_only(),
+        operations: operations(&sitter.meter.read()),
+        in_flight: sitter.in_flight.load(Ordering::Relaxed),
+        oldest_ms: sitter.busy_for().map(ms),
+        idle_ms: (active > 0).then(|| uptime_ms().saturating_sub(active)),
+    }
+}
+
+/// Readings as they are told.
+pub fn operations(readings: &Readings) -> Operations {
+    let requests = |class| readings.of(class).requests;
+    Operations {
+        reads: requests(Class::Read),
+        writes: requests(Class::Write),
+        zeroes: requests(Class::Zeroes),
+        trims: requests(Class::Trim),
+        flushes: requests(Class::Flush),
+        others: requests(Class::Other),
+        bytes_read: readings.of(Class::Read).bytes,
+        bytes_written: readings.of(Class::Write).bytes,
+        errors: readings.errors(),
+    }
+}
+
+/// Lets a session answer what it has received, and cuts it off. What it wrote is flushed before it is gone.
+pub fn end(roll: &Roll, present: &Present, waits: Waits) -> Cut {
+    let (began, id) = (Instant::now(), present.sitter.id);
+    present.sitter.channel.close_input();
+    if !roll.wait_gone(id, began + waits.grace) {
+        // It does not take its replies.
+        present.sitter.channel.close();
+    }
+    let gone = roll.wait_gone(id, began + waits.patience);
+    let hanging = (!gone).then(|| Hanging {
+        export: present.export.to_string(),
+        path: present.path.clone(),
+        peer: Some(present.sitter.peer.clone()),
+        age_ms: present.sitter.busy_for().map(ms).unwrap_or_default(),
+    });
+    Cut { sessions: 1, hanging: hanging.into_iter().collect(), took_ms: ms(began.elapsed()) }
+}
+
+fn ms(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
