@@ -32,7 +32,7 @@ pub fn run(client: Client, wanted: &args::Top, output: &mut Output) -> Result<Ex
     }
     // Whoever cannot be asked at all is told so in a sentence, not on a screen.
     let first = feed::look(&client)?;
-    let mut state = State::new(wanted.sessions);
+    let mut state = State::new(wanted.sessions, wanted.interval);
     state.see(Seen::Look(Box::new(first)));
     if wanted.once {
         std::thread::sleep(wanted.interval);

@@ -109,7 +109,7 @@ fn zsh_and_fish_are_given_every_word() {
         let script = script(shell);
         assert!(script.starts_with(begins), "{shell}: {}", script.lines().next().unwrap_or_default());
         for word in nbdctl::command().get_subcommands() {
-            assert!(script.contains(&format!("{}", word.get_name())), "{shell}: {}", word.get_name());
+            assert!(script.contains(word.get_name()), "{shell}: {}", word.get_name());
         }
     }
 }
