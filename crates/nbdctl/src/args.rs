@@ -38,7 +38,8 @@ pub struct Server {
         env = "NBDCTL_SOCKET",
         default_value = DEFAULT_SOCKET,
         value_hint = ValueHint::FilePath,
-        hide_env_values = true
+        hide_env_values = true,
+        display_order = 100
     )]
     pub socket: PathBuf,
     /// How long the server may take, fractions allowed
@@ -47,6 +48,7 @@ pub struct Server {
         global = true,
         value_name = "SECONDS",
         default_value = "30",
+        display_order = 101,
         value_parser = values::patience
     )]
     pub timeout: Duration,
