@@ -23,6 +23,8 @@ fn step(action: Action, export: &str, old: Option<&str>, new: Option<&str>) -> S
         changes: Vec::new(),
         reason: None,
         keeps_sessions: false,
+        file: None,
+        settings: Default::default(),
     }
 }
 

@@ -36,8 +36,11 @@ impl Report {
     /// Of what is there, and of what was there and is no more.
     pub fn of(now: Vec<Finding>, mended: Vec<Finding>, left: &BTreeMap<String, String>) -> Self {
         let told = |finding: Finding| {
-            let why = finding.exports.iter().find_map(|export| left.get(export)).cloned();
-            let left = why.filter(|_| finding.is_of_database());
+            let alone = match finding.exports.as_slice() {
+                [export] if finding.is_of_database() => left.get(export),
+                _ => None,
+            };
+            let left = alone.cloned();
             Told { finding, left }
         };
         let mended = mended.into_iter().map(|finding| Told { finding, left: None }).collect();

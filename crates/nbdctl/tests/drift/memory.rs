@@ -1,18 +1,21 @@
 //! Files, memory and devices without a database.
 
+use crate::database::Database;
 use crate::proxy::Proxy;
 use crate::scene::{Scene, nbdctl_drift};
+use crate::sqlite::Sqlite;
 use std::fs;
+use std::slice::from_ref;
 use testkit::{LoopDevice, skip_or_fail};
 
 #[test]
 fn without_a_database_files_and_memory_are_compared_and_a_reload_mends_it() {
     let scene = Scene::new();
     scene.alone(&[]).silent();
-    scene.alone(&["-v"]).says(0, &["all agree: 1 exports".into()]);
+    scene.alone(&["-v"]).says(0, &["all agree: 2 exports".into()]);
     scene.write("vol-1", &scene.disk("a"), "");
     let line = format!("vol-1: the files say {}, the server does not have it", scene.disk("a"));
-    scene.alone(&[]).says(1, &[line.clone()]);
+    scene.alone(&[]).says(1, from_ref(&line));
     scene.alone(&["--fix", "--settle", "0"]).says(0, &[format!("mended: {line}")]);
     scene.alone(&[]).silent();
     // What passes is not counted, and not mended.
@@ -98,4 +101,21 @@ fn another_disk_at_the_path_is_blessed_only_where_the_database_names_it() {
     assert_eq!((run.code, run.out.lines().count(), scene.state()), (1, 1, before), "{run:?}");
     assert!(run.err.contains("a reload would let vol-1 serve"), "{run:?}");
     assert_eq!(scene.served("vol-1"), None);
+    let Some(database) = Sqlite::start() else { return };
+    // It is somebody else's.
+    database.add("vol-2", &path, "", "");
+    let run = scene.fix(&database, &[]);
+    assert!(run.code == 0 && scene.served("vol-1").is_none(), "{run:?}");
+    assert_eq!(scene.served("vol-2"), Some('b'));
+    // And now the other way round, while the disk changes once more.
+    device.reattach(&scene.disks.join("c"));
+    database.run("UPDATE nbd_exports SET export_name = 'vol-3'");
+    scene.write("vol-3", &path, "");
+    scene.server.remove_conf("vol-2.conf");
+    let run = scene.fix(&database, &[]);
+    assert_eq!((run.code, scene.served("vol-3")), (0, Some('c')), "{run:?}");
+    device.reattach(&scene.disks.join("d"));
+    let run = scene.fix(&database, &[]);
+    assert_eq!((run.code, scene.served("vol-3")), (0, Some('d')), "{run:?}");
+    scene.drift(&database, &[]).silent();
 }

@@ -27,7 +27,7 @@ pub fn all(database: &dyn Database) {
         let run = asked(query);
         assert!(run.code == 3 && run.out.is_empty() && run.err.contains(why), "{query}: {run:?}");
     };
-    refused("SELECT export_name FROM nbd_exports", "the query yields 1 columns");
+    refused("SELECT export_name FROM nbd_exports", "the query yields 1 column: ");
     refused("SELECT 'a', 'b', 'c', 'd'", "the query yields 4 columns");
     refused("SELECT NULL, '/x' FROM nbd_exports", "a row without a name");
     refused("SELECT export_name, port FROM nbd_exports", "column 2 of the query is INT");

@@ -12,8 +12,12 @@ pub const BLOCK: usize = 4096;
 
 /// The server that is tested, started from a configuration as the appliance ships it.
 fn start(disks: &TempDir) -> ServerProcess {
-    // An export that is always there, and is nobody's business.
-    Setup::new(program("nbd-server")).export("dummy", &disks.join("dummy"), "readonly = true").start()
+    // Exports of the main file are always there, and are not a database's business.
+    let setup = Setup::new(program("nbd-server"));
+    setup
+        .export("dummy", Path::new("/dev/null"), "readonly = true")
+        .export("main", &disks.join("main"), "")
+        .start()
 }
 
 pub struct Scene {
@@ -33,7 +37,7 @@ impl Scene {
     /// A server with no files yet; disks `a` to `f` are there.
     pub fn new() -> Self {
         let disks = TempDir::new("disks");
-        for name in ["dummy", "a", "b", "c", "d", "e", "f"] {
+        for name in ["main", "a", "b", "c", "d", "e", "f"] {
             fs::write(disks.join(name), [name.as_bytes()[0]; 4 * BLOCK]).expect("a disk");
         }
         Self { server: start(&disks), disks }

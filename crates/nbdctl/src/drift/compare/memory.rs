@@ -140,6 +140,6 @@ fn disk(look: &Look, export: &Export) -> Option<String> {
     match export.state {
         State::Unavailable => Some(format!("{path} could not be served when it was last tried: {reason}")),
         State::Fencing => Some(format!("{path} is not served: {reason}")),
-        State::Serving | State::KeptBack | State::Poisoned => None,
+        State::Serving | State::KeptBack | State::Poisoned | State::Placeholder => None,
     }
 }

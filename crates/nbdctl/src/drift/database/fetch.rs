@@ -3,6 +3,7 @@
 
 use super::{Address, Kind, Secret};
 use crate::drift::claims::Row;
+use crate::text::counted;
 use sqlx::mysql::MySqlConnectOptions;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::sqlite::SqliteConnectOptions;
@@ -105,7 +106,8 @@ where
     for<'r> Vec<u8>: Decode<'r, R::Database> + Type<R::Database>,
 {
     if !(2..=3).contains(&found.len()) {
-        return Err(format!("the query yields {} columns: {COLUMNS}", found.len()));
+        let columns = counted(found.len() as u64, "column", "columns");
+        return Err(format!("the query yields {columns}: {COLUMNS}"));
     }
     let name = text(found, 0)?.filter(|name| !name.is_empty());
     let name = name.ok_or_else(|| format!("the query yields a row without a name: {COLUMNS}"))?;
