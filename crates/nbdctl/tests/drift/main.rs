@@ -1,5 +1,6 @@
 //! The drift matrix: every pair that may disagree, with real databases and the real server. Each database is started once,
 //! and asked by all cases.
+#![forbid(unsafe_code)]
 #![allow(missing_docs, reason = "a test")]
 
 mod daemon;
