@@ -9,6 +9,8 @@ mod claims;
 mod compare;
 mod database;
 mod finding;
+#[cfg(test)]
+mod fixture;
 mod look;
 mod mend;
 mod node;

@@ -76,3 +76,6 @@ fn speaker(files: &Files, name: &str) -> (Party, &'static str, &'static str) {
         (Party::Files, "the files say", "the files do")
     }
 }
+
+#[cfg(test)]
+mod tests;

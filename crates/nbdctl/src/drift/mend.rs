@@ -229,3 +229,6 @@ fn need(one: &Candidate, other: &Candidate, nodes: Nodes<'_>) -> bool {
     };
     takes(one, other) || takes(other, one)
 }
+
+#[cfg(test)]
+mod tests;
