@@ -3,11 +3,11 @@
 //! Two buckets, and whoever comes waits for both:
 //! - Requests: 1000 a second, 200 at once. A person's tools ask a few times a second, `nbdctl top` once a second, a
 //!   program after each attach; 200 at once is a rack that comes back after a power cut. Nobody real meets this bucket.
-//! - Processor: a fifth of one core, measured by the thread's own clock, since a list of 5000 exports costs a hundred
-//!   times as much as the status. 1000 requests a second are a tenth (100 µs each, with accepting and parsing), so this
-//!   one is met by those who ask for much, not by those who ask often. On a machine with two cores data sessions keep
-//!   nine parts of ten whatever is asked, and the thread's priority (nice 10) says who goes first. Events that are told
-//!   and connections that are accepted count here too.
+//! - Processor: a fifth of one core, measured by the thread's own clock, since what is asked for differs: a status costs
+//!   50 µs with its connection, so that 1000 a second are a twentieth of a core; a list of 5000 exports costs 6 ms. This
+//!   bucket is met by those who ask for much, and 200 ms of it are free at once, which is thirty such lists. On a machine
+//!   with two cores data sessions keep nine parts of ten whatever is asked, and the thread's priority (nice 10) says who
+//!   goes first. Events that are told and connections that are accepted count here too.
 //!
 //! Waiting in turn is invisible; from a second on it is a 429. That too comes after a second: a client that asks again
 //! at once then costs one request a second, not a loop.
