@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "each story uses its part")]
 
 pub mod place;
+pub mod room;
 
 use std::fs;
 use std::os::unix::fs::FileExt;
