@@ -26,12 +26,13 @@ use std::time::{Duration, Instant};
 const TICK: Duration = Duration::from_millis(100);
 
 pub fn run(client: Client, wanted: &args::Top, output: &mut Output) -> Result<Exit, Failure> {
-    if !wanted.once && !(std::io::stdout().is_terminal() && std::io::stdin().is_terminal()) {
+    let terminal = std::io::stdout().is_terminal() && std::io::stdin().is_terminal();
+    if !(wanted.once || terminal) {
         return Err(Failure::Usage("top needs a terminal; --once prints one picture".into()));
     }
     // Whoever cannot be asked at all is told so in a sentence, not on a screen.
     let first = feed::look(&client)?;
-    let mut state = State::new(wanted.sessions);
+    let mut state = State::new(wanted.sessions, wanted.interval);
     state.see(Seen::Look(Box::new(first)));
     if wanted.once {
         std::thread::sleep(wanted.interval);

@@ -154,7 +154,16 @@ fn a_server_that_goes_away_is_waited_for() {
     let screen = terminal.wait_for("its return", |screen| screen.contains("pid 4712"));
     assert!(!screen.contains("nobody listens on"), "{screen}");
     terminal.wait_for("rates again", |screen| row(screen, "busy").get(3) == Some(&"0"));
+    // Somebody who takes the question and does not answer: that is seen, and keys are heard all the same.
+    server.go();
+    std::fs::remove_file(server.socket()).expect("it is ours");
+    let silent = std::os::unix::net::UnixListener::bind(server.socket()).expect("a socket of ours");
+    terminal.wait_for("the silence", |screen| screen.contains("no answer (for "));
+    terminal.keys(&["s"]);
+    terminal.wait_for("sessions", |screen| screen.contains("PEER"));
     terminal.keys(&["q"]);
+    terminal.wait_for("the prompt", |screen| screen.trim_end().ends_with("\nready>"));
+    drop(silent);
 }
 
 #[test]
