@@ -16,6 +16,9 @@ const NEEDED: &[(&str, &str, &str)] = &[
     ("nbdkit", "nbdkit", "the kit's own client, comparison"),
     ("nbd-server", "nbd-server", "comparison with the original"),
     ("strace", "strace", "faults of system calls"),
+    ("unshare", "util-linux", "logs and directories of the system, in mount namespaces"),
+    ("systemd-analyze", "systemd", "the example units"),
+    ("systemd-socket-activate", "systemd", "sockets that systemd opens"),
     ("fio", "fio", "workloads"),
     ("c++", "g++", "fuzz targets"),
     // GLib itself comes with the original server.

@@ -60,8 +60,8 @@ fn exports_and_sessions(shared: &Shared, totals: &Totals, hanging: usize) -> Vec
     }
     let present = shared.roll.present();
     let (secured, in_flight) = present.iter().fold((0.0, 0.0), |(tls, in_flight), present| {
-        let flying = present.sitter.in_flight.load(std::sync::atomic::Ordering::Relaxed);
-        (tls + f64::from(u8::from(present.tls.is_some())), in_flight + flying as f64)
+        let inside = present.sitter.turnstile.inside() as f64;
+        (tls + f64::from(u8::from(present.tls.is_some())), in_flight + inside)
     });
     let gauge = |name, help, value| Family::new(name, Kind::Gauge, help).with(&[], value);
     vec![
