@@ -141,19 +141,18 @@ attach() {
 detach() {
     remove "$1"
     ended=$?
-    if [ $ended -eq 1 ]; then
-        is_there "$1"
-        case $? in
-            0) return 1 ;;              # it is there: so it was refused
-            1) return 0 ;;              # somebody was first
-            *) return 3 ;;
-        esac
-    fi
-    [ $ended -eq 2 ] || return $ended
-    wait_free "$1" || return 2
-    is_there "$1" || return 0
-    say "$1: it is not removed"
-    return 2
+    case $ended in 1 | 2) ;; *) return $ended ;; esac
+    if [ $ended -eq 2 ]; then wait_free "$1" || return 2; fi
+    is_there "$1"
+    case $? in
+        1) return 0 ;;                  # gone; after a refusal, somebody was first
+        3) return 3 ;;
+    esac
+    case $ended,$(one "$1" 2>/dev/null) in
+        1,*'"configured":true'*) return 1 ;;            # it was refused
+        1,*) wait_free "$1" ;;                          # somebody was first, and it hangs
+        *) say "$1: it is not removed"; return 2 ;;
+    esac
 }
 
 cleanup() {
