@@ -1,6 +1,8 @@
 //! What the server's stories share.
 #![allow(dead_code, reason = "each story uses its part")]
 
+pub mod frozen;
+pub mod manager;
 pub mod place;
 pub mod room;
 
