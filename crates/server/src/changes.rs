@@ -12,6 +12,8 @@ use config::{SourceError, Sources};
 use control::view::{Check, Cut, ExportSettings, Plan, Problem, Reload};
 use control::{Caller, Line, Refusal};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
 use std::time::{Duration, Instant};
 
 /// See the module.
@@ -21,7 +23,15 @@ pub struct Changes {
     files: Files,
     main: PathBuf,
     command_line_export: bool,
+    /// When the next plan may be made.
+    next_plan: Mutex<Instant>,
 }
+
+/// After a plan the thread that makes them is left to others so many times as long as it took, whoever asks how often: it
+/// is the one that reloads, and it has the priority of data.
+const PAUSE: u32 = 4;
+/// No longer than this.
+const PAUSE_MAX: Duration = Duration::from_secs(1);
 
 impl Changes {
     /// Through these requests.
@@ -33,7 +43,8 @@ impl Changes {
         main: PathBuf,
         command_line_export: bool,
     ) -> Self {
-        Self { requests, report, files, main, command_line_export }
+        let next_plan = Mutex::new(Instant::now());
+        Self { requests, report, files, main, command_line_export, next_plan }
     }
 
     /// Who asked for what, before it is done.
@@ -60,7 +71,17 @@ impl Changes {
     /// # Errors
     /// As there.
     pub fn plan(&self, timeout: Duration) -> Result<Plan, Refusal> {
-        self.requests.ask(timeout, |reconciler| reconciler.plan())
+        let until = Instant::now() + timeout;
+        let mut next = self.next_plan.lock().unwrap_or_else(PoisonError::into_inner);
+        if *next > until || Instant::now() > until {
+            return Err(Refusal::Late("too many ask for a plan".into()));
+        }
+        thread::sleep(next.saturating_duration_since(Instant::now()));
+        let began = Instant::now();
+        let rest = until.saturating_duration_since(began);
+        let plan = self.requests.ask(rest, |reconciler| reconciler.plan());
+        *next = Instant::now() + (began.elapsed() * PAUSE).min(PAUSE_MAX);
+        plan
     }
 
     /// See [`control::Controls::check`].
