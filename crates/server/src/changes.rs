@@ -48,12 +48,10 @@ impl Changes {
     }
 
     /// Who asked for what, before it is done.
-    pub fn say(&self, action: &'static str, export: Option<&str>, by: Caller) {
-        let line = Line::new("control request")
-            .with("action", action)
-            .maybe("export", export)
-            .with("pid", by.pid)
-            .with("uid", by.uid);
+    pub fn say(&self, action: &'static str, about: Option<(&'static str, &str)>, by: Caller) {
+        let line = Line::new("control request").with("action", action);
+        let line = about.into_iter().fold(line, |line, (key, value)| line.with(key, value));
+        let line = line.with("pid", by.pid).with("uid", by.uid);
         self.report.say(Level::Notice, line);
     }
 
@@ -105,7 +103,7 @@ impl Changes {
         timeout: Duration,
         by: Caller,
     ) -> Result<Option<Reload>, Refusal> {
-        self.say("add", Some(export), by);
+        self.say("add", Some(("export", export)), by);
         let (name, settings) = (export.to_owned(), settings.clone());
         self.and_reload(apply, timeout, move |reconciler| put(reconciler, &name, &settings))
     }
@@ -121,7 +119,7 @@ impl Changes {
         timeout: Duration,
         by: Caller,
     ) -> Result<Option<Reload>, Refusal> {
-        self.say("remove", Some(export), by);
+        self.say("remove", Some(("export", export)), by);
         let name = export.to_owned();
         self.and_reload(apply, timeout, move |reconciler| remove(reconciler, &name))
     }
@@ -131,7 +129,7 @@ impl Changes {
     /// # Errors
     /// As there.
     pub fn fence(&self, export: &str, timeout: Duration, by: Caller) -> Result<Cut, Refusal> {
-        self.say("fence", Some(export), by);
+        self.say("fence", Some(("export", export)), by);
         let (name, until) = (export.to_owned(), Instant::now() + timeout);
         self.requests.ask(timeout, move |reconciler| reconciler.fence(&name, Waits::until(until)))?
     }

@@ -80,6 +80,32 @@ fn a_server_that_goes_away_while_it_is_mended_leaves_a_doubt() {
 }
 
 #[test]
+fn a_server_that_does_not_get_to_it_is_one_that_cannot_be_asked() {
+    let busy = Proxy::refusing("504 Gateway Timeout", "a reload is under way");
+    let run = nbdctl_drift(&busy.socket(), &[], &["--fix", "--settle", "0"]);
+    assert!(run.code == 3 && run.out.is_empty() && run.err.contains("a reload is under way"), "{run:?}");
+}
+
+/// Two files are to be written: after the first of them nobody is there, and nothing may be followed.
+#[test]
+fn a_server_that_goes_away_between_two_files_is_not_asked_to_follow_them() {
+    let Some(database) = Sqlite::start() else { return };
+    let scene = Scene::new();
+    for (name, disk) in [("vol-1", "a"), ("vol-2", "b")] {
+        database.add(name, &scene.disk(disk), "", "");
+    }
+    let proxy = Proxy::in_front_of(&scene.server.control_path(), |number| number != LOOK + 1);
+    let url = database.url();
+    let args = ["--database", &url, "--fix", "--settle", "0"];
+    let run = nbdctl_drift(&proxy.socket(), &[], &args);
+    assert_eq!((run.code, run.out.as_str()), (2, ""), "{run:?}");
+    assert_eq!((scene.served("vol-1"), scene.served("vol-2")), (None, None));
+    // The next run finds one of them written, and does the rest.
+    assert_eq!(nbdctl_drift(&scene.server.control_path(), &[], &args).code, 0);
+    assert_eq!((scene.served("vol-1"), scene.served("vol-2")), (Some('a'), Some('b')));
+}
+
+#[test]
 fn another_disk_at_the_path_is_blessed_only_where_the_database_names_it() {
     let scene = Scene::new();
     let Some(device) = LoopDevice::attach(&scene.disks.join("a")) else {

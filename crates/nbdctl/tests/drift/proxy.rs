@@ -1,6 +1,6 @@
 //! A control socket in front of the real one, so that a test can act between two requests.
 
-use std::io;
+use std::io::{self, Read, Write};
 use std::net::Shutdown;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
@@ -23,6 +23,24 @@ impl Proxy {
                 if before(number) {
                     join(client, UnixStream::connect(&socket).expect("the server"));
                 }
+            }
+        });
+        proxy
+    }
+
+    /// A server that says no to everything.
+    pub fn refusing(status: &str, detail: &str) -> Self {
+        let proxy = Self { dir: TempDir::new("proxy") };
+        let listener = UnixListener::bind(proxy.socket()).expect("a socket");
+        let body = format!("{{\"title\":\"\",\"detail\":\"{detail}\"}}");
+        let answer = format!(
+            "HTTP/1.1 {status}\r\ncontent-type: application/problem+json\r\ncontent-length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        thread::spawn(move || {
+            for mut client in listener.incoming().flatten() {
+                let mut request = [0; 4096];
+                let _ = client.read(&mut request).and_then(|_| client.write_all(answer.as_bytes()));
             }
         });
         proxy

@@ -23,7 +23,10 @@ fn two_exports_swap_their_disks(scene: &Scene, database: &dyn Database) {
     scene.serve("vol-2", "b");
     database.add("vol-1", &scene.disk("b"), "", "");
     database.add("vol-2", &scene.disk("a"), "", "");
+    let reloads = || scene.server.lines().iter().filter(|line| line.contains("reload requested")).count();
+    let before = reloads();
     assert_eq!(scene.fix(database, &[]).code, 0);
+    assert_eq!(reloads(), before + 1, "both files, and then one reload");
     assert_eq!((scene.served("vol-1"), scene.served("vol-2")), (Some('b'), Some('a')));
     scene.drift(database, &[]).silent();
 }
@@ -52,6 +55,9 @@ fn a_swap_of_which_one_file_cannot_be_written_is_not_begun(scene: &Scene, databa
     assert_eq!(served, [Some('a'), Some('b'), Some('c'), Some('d')], "what can be done apart is done");
     let text = fs::read_to_string(scene.server.conf("vol-1.conf")).expect("its file");
     assert!(text.contains(&format!("exportname = {}\n", scene.disk("a"))), "{text}");
+    // What is tried again in vain has changed nothing.
+    let run = scene.fix(database, &[]);
+    assert_eq!((run.code, run.out.lines().count()), (1, 2), "{run:?}");
 }
 
 fn a_reload_that_would_follow_a_doubtful_path_is_not_asked_for(scene: &Scene, database: &dyn Database) {

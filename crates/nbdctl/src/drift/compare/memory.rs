@@ -130,7 +130,7 @@ fn disk(look: &Look, export: &Export) -> Option<String> {
     let elsewhere = step.is_some_and(|step| step.new.as_ref() != Some(path));
     let looked = look.plan.unavailable.iter().find(|one| one.export == export.name && !elsewhere);
     if let Some(one) = looked {
-        return Some(format!("{path} cannot be served: {}", one.reason));
+        return Some(because(path, "cannot be served", &one.reason));
     }
     if let Some(change) = changed("size") {
         let (old, new) = (&change.old, &change.new);
@@ -138,8 +138,13 @@ fn disk(look: &Look, export: &Export) -> Option<String> {
     }
     let reason = export.reason.as_deref().unwrap_or("see the log");
     match export.state {
-        State::Unavailable => Some(format!("{path} could not be served when it was last tried: {reason}")),
-        State::Fencing => Some(format!("{path} is not served: {reason}")),
+        State::Unavailable => Some(because(path, "could not be served when it was last tried", reason)),
+        State::Fencing => Some(because(path, "is not served", reason)),
         State::Serving | State::KeptBack | State::Poisoned | State::Placeholder => None,
     }
+}
+
+/// Most reasons begin with the path.
+fn because(path: &str, what: &str, reason: &str) -> String {
+    if reason.starts_with(path) { format!("it {what}: {reason}") } else { format!("{path} {what}: {reason}") }
 }

@@ -95,6 +95,8 @@ fn changes_that_need_each_other_go_together_and_what_lets_go_goes_first() {
         .row("c", "/dev/z")
         .row("x", "/dev/y");
     assert_eq!(changes(&decided(&look)), ["-z c=/dev/z", "a=/dev/b b=/dev/a", "x=/dev/y"]);
+    let look = Look::at(&[("g", "/dev/g"), ("x", "/dev/x")]).row("h", "/dev/g").row("x", "/dev/x");
+    assert_eq!(changes(&decided(&look)), ["-g h=/dev/g"], "in whatever order they are seen");
     // A chain is one group, whatever its names.
     let look = Look::at(&[("a", "/dev/a"), ("b", "/dev/b"), ("c", "/dev/c")])
         .row("a", "/dev/b")
@@ -140,6 +142,9 @@ fn a_reload_is_held_where_it_would_give_a_disk_that_nobody_has_named() {
     let mut main = step(Action::Replace, "a", "/dev/a", "/dev/b");
     main.file = Some(MAIN.into());
     assert!(!held(&look().row("x", "/dev/x").step(main)));
+    let mut main = step(Action::Add, "m", "", "/dev/b");
+    main.file = Some(MAIN.into());
+    assert!(held(&Look::at(&[]).torn("m", "/dev/b", "/dev/a").step(main)), "unless it has two words on them");
     let mut refused = look().row("a", "/dev/b");
     refused.plan.refused.push(problem("config"));
     assert!(held(&refused), "nothing would be followed");
