@@ -9,7 +9,7 @@ use serde_json::Value;
 use std::fs;
 use std::time::Duration;
 use testkit::spec::*;
-use testkit::{CLOSED, ServerProcess, skip_or_fail};
+use testkit::{CLOSED, ServerProcess, nbdctl, skip_or_fail};
 
 fn post(server: &ServerProcess, method: &str, path: &str) -> (u16, Value) {
     let (status, body) = server.control().ask(method, path, "");
@@ -120,6 +120,10 @@ fn what_hangs_is_named_within_the_time_that_was_given() {
         assert!(ours["peer"] == "127.0.0.1" && ours["path"] == disk(name).display().to_string(), "{answer}");
         assert!(ours["age_ms"].as_u64().is_some_and(|ms| ms > 0), "{answer}");
     }
+    // As ExecReload= asks: 2, and whoever reads the journal knows whom to look for.
+    let (code, _, said) = nbdctl(&server.control_path(), &["--timeout", "1", "reload"]);
+    let names = said.contains("127.0.0.1") && said.contains(&disk("removed").display().to_string());
+    assert!(code == 2 && names && said.contains("removed"), "{code}: {said}");
     let told = |name: &str| {
         let (_, told) = post(&server, "GET", "/v1/exports");
         told.as_array().expect("a list").iter().find(|one| one["name"] == name).cloned()
