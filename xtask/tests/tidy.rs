@@ -13,13 +13,12 @@ const MAY_USE: &[(&str, &str)] = &[
     ("config", ""),
     (
         "control",
-        "axum futures-core http-body-util hyper hyper-util jiff rustix serde serde_json tokio tower utoipa \
-         utoipa-axum",
+        "axum http-body-util hyper hyper-util jiff rustix serde serde_json tokio tower utoipa utoipa-axum",
     ),
     (
         "nbdctl",
         "clap clap_complete config control http-body-util hyper hyper-util jiff ratatui rustix serde serde_json \
-         sqlx tokio",
+         signal-hook sqlx tokio",
     ),
     ("store", "rustix libc"),
     ("session", "wire store loom"),

@@ -17,7 +17,7 @@ pub mod value;
 mod write;
 
 pub use document::Document;
-pub use keys::{Key, Kind, Place, Status, keys, suggestion};
+pub use keys::{Key, Kind, Place, Status, find, keys, suggestion};
 pub use load::{KeptBack, Loaded, Options, Refused, SourceError, Sources, load};
 pub use name::ExportName;
 pub use plan::{Change, Plan, Step, export_changes, generic_changes, storage_changes};

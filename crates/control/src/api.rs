@@ -1,154 +1,77 @@
-//! The routes, by noun. Each handler asks the server through [`Controls`] and answers with a value of `view/`.
+//! The routes, by noun, and what is said where there is none.
 
-mod changes;
+mod configuration;
 mod events;
 mod exports;
-mod params;
 mod server;
 mod sessions;
 
-use crate::Controls;
-use crate::answer::Failure;
-use crate::pace::{self, Pace};
-use axum::extract::{DefaultBodyLimit, State};
-use axum::http::{StatusCode, header};
-use axum::response::IntoResponse;
-use axum::routing::get;
-use axum::{Json, Router, middleware};
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use crate::answer::{Answer, Failure};
+use crate::controls::Refusal;
+use crate::desk::Desk;
+use crate::metrics;
+use crate::openapi;
+use crate::view::{Cut, Outcome, Reload};
+use axum::extract::Request;
+use axum::http::{Method, StatusCode, Uri};
+use axum::response::{IntoResponse, Response};
+use axum::{Json, Router};
 use std::sync::Arc;
-use tokio::sync::Semaphore;
-use tokio::task;
-use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 
-/// Requests at a time that may wait: for a fence, for a disk to be looked at. The next one is told 503.
-pub const WAITING_MAX: usize = 16;
-/// Bytes of a body. Nobody's configuration is larger.
-const BODY_MAX: usize = 1 << 20;
-
-/// What every handler has.
-pub struct Api {
-    controls: Arc<dyn Controls>,
-    waiting: Arc<Semaphore>,
-    pace: Pace,
+/// Routes and their description, before anybody answers.
+pub(crate) fn routes() -> OpenApiRouter<Arc<Desk>> {
+    OpenApiRouter::with_openapi(openapi::about())
+        .merge(server::routes())
+        .merge(exports::routes())
+        .merge(sessions::routes())
+        .merge(configuration::routes())
+        .merge(events::routes())
 }
 
-type Shared = State<Arc<Api>>;
+/// All of it, answered from a desk.
+pub(crate) fn router(desk: Arc<Desk>) -> Router {
+    let (router, _) = routes().split_for_parts();
+    router.fallback(unknown).method_not_allowed_fallback(not_allowed).with_state(desk)
+}
 
-impl Api {
-    /// Nobody has asked for anything yet.
-    #[must_use]
-    pub fn new(controls: Arc<dyn Controls>) -> Arc<Self> {
-        Arc::new(Self { controls, waiting: Arc::new(Semaphore::new(WAITING_MAX)), pace: Pace::new() })
-    }
-
-    /// What is answered at once, on this thread.
-    fn now<T>(&self, ask: impl FnOnce(&dyn Controls) -> T) -> Result<T, Failure> {
-        catch_unwind(AssertUnwindSafe(|| ask(&*self.controls))).map_err(|_| broken())
-    }
-
-    /// What may wait, on a thread that may.
-    async fn wait<T: Send + 'static>(
-        &self,
-        ask: impl FnOnce(&dyn Controls) -> T + Send + 'static,
-    ) -> Result<T, Failure> {
-        let Ok(place) = self.waiting.clone().try_acquire_owned() else {
-            return Err(Failure::busy(format!("all {WAITING_MAX} places for requests that wait are taken")));
-        };
-        let controls = self.controls.clone();
-        let work = task::spawn_blocking(move || {
-            let answer = ask(&*controls);
-            drop(place);
-            answer
-        });
-        work.await.map_err(|_| broken())
+/// What is answered on the network.
+pub(crate) fn metrics_only(request: &Request, desk: &Desk) -> Response {
+    let asked = [Method::GET, Method::HEAD].contains(request.method()) && request.uri().path() == "/metrics";
+    if asked {
+        figures(desk)
+    } else {
+        Failure::not_found("there is nothing here but GET /metrics").into_response()
     }
 }
 
-fn broken() -> Failure {
-    Failure::new(StatusCode::INTERNAL_SERVER_ERROR, "the server made a mistake; its log says more")
+fn figures(desk: &Desk) -> Response {
+    let text = metrics::render(&desk.controls().metrics());
+    ([("content-type", "text/plain; version=0.0.4")], text).into_response()
 }
 
-#[derive(OpenApi)]
-#[openapi(info(
-    title = "nbd-server-enhanced",
-    description = "What the server serves, from which disk, to whom; and changing it with an answer."
-))]
-struct Document;
-
-fn described() -> OpenApiRouter<Arc<Api>> {
-    OpenApiRouter::with_openapi(Document::openapi())
-        .routes(routes!(server::status))
-        .routes(routes!(server::log_level, server::set_log_level))
-        .routes(routes!(server::openapi))
-        .routes(routes!(metrics))
-        .routes(routes!(exports::exports))
-        .routes(routes!(exports::export, exports::put, exports::remove))
-        .routes(routes!(exports::fence))
-        .routes(routes!(exports::clear))
-        .routes(routes!(sessions::sessions))
-        .routes(routes!(sessions::session, sessions::end))
-        .routes(routes!(changes::reload))
-        .routes(routes!(changes::plan))
-        .routes(routes!(changes::check))
-        .routes(routes!(events::events))
+async fn unknown(uri: Uri) -> Failure {
+    Failure::not_found(format!("there is nothing at {}: see /v1/openapi.json", uri.path()))
 }
 
-/// The OpenAPI document of the control socket, as JSON.
-#[must_use]
-pub fn openapi() -> String {
-    let (_, mut document) = described().split_for_parts();
-    document.info.version = env!("CARGO_PKG_VERSION").into();
-    document.to_pretty_json().unwrap_or_default()
+/// The router adds `Allow`.
+async fn not_allowed(method: Method) -> Failure {
+    Failure::new(StatusCode::METHOD_NOT_ALLOWED, format!("{method} cannot be done here"))
 }
 
-/// Everything.
-pub fn router(api: Arc<Api>) -> Router {
-    let (router, _) = described().split_for_parts();
-    router
-        // The export of the command line has no name.
-        .route("/v1/exports/", get(exports::nameless))
-        .fallback(unknown)
-        .method_not_allowed_fallback(not_allowed)
-        .layer(DefaultBodyLimit::max(BODY_MAX))
-        .layer(middleware::from_fn_with_state(api.clone(), pace::keep))
-        .with_state(api)
+/// What was done in part is not a plain success: a shell script looks at the status only.
+fn reloaded(reload: Reload) -> Response {
+    let status = match reload.outcome {
+        Outcome::Complete => StatusCode::OK,
+        Outcome::Incomplete => StatusCode::MULTI_STATUS,
+        Outcome::Refused => StatusCode::UNPROCESSABLE_ENTITY,
+    };
+    (status, Json(reload)).into_response()
 }
 
-/// Metrics and nothing else.
-pub fn metrics_router(api: Arc<Api>) -> Router {
-    Router::new()
-        .route("/metrics", get(metrics))
-        .fallback(unknown)
-        .method_not_allowed_fallback(not_allowed)
-        .layer(middleware::from_fn_with_state(api.clone(), pace::keep))
-        .with_state(api)
+/// The same for sessions that were ended, where one hangs.
+fn cut(answer: Answer<Result<Cut, Refusal>>) -> Answer<Response> {
+    let cut = answer??;
+    let status = if cut.hanging.is_empty() { StatusCode::OK } else { StatusCode::MULTI_STATUS };
+    Ok((status, Json(cut)).into_response())
 }
-
-impl AsRef<Pace> for Api {
-    fn as_ref(&self) -> &Pace {
-        &self.pace
-    }
-}
-
-async fn unknown() -> Failure {
-    Failure::new(StatusCode::NOT_FOUND, "there is no such route; GET /v1/openapi.json lists them")
-}
-
-async fn not_allowed() -> Failure {
-    Failure::new(StatusCode::METHOD_NOT_ALLOWED, "not by this method; GET /v1/openapi.json lists them")
-}
-
-/// Figures in Prometheus' text format.
-#[utoipa::path(get, path = "/metrics", responses(
-    (status = 200, description = "Figures", body = String, content_type = "text/plain"),
-))]
-async fn metrics(State(api): Shared) -> Result<impl IntoResponse, Failure> {
-    let families = api.now(Controls::metrics)?;
-    Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], crate::metrics::render(&families)))
-}
-
-/// What a handler answers with where there is one value.
-type Answer<T> = Result<Json<T>, Failure>;

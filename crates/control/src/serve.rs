@@ -1,187 +1,195 @@
-//! The control socket: HTTP/1.1 on a Unix socket, on a thread of its own.
-//!
-//! Nothing on the way of data waits for it. It runs below everybody else's priority, and what a client may hold is bounded:
-//! connections, the time of a header, the size of a body, requests that wait, requests a second. On the addresses for
-//! metrics there is nothing but `GET /metrics`.
+//! The thread of the control socket: it accepts, within limits, and ends when it is told to.
 
-use crate::Controls;
-use crate::api::{self, Api};
-use crate::controls::Caller;
-use axum::extract::Request;
-use axum::response::IntoResponse;
-use axum::{Extension, Router};
-use hyper::server::conn::http1;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::service::TowerToHyperService;
+use crate::api;
+use crate::connection::{self, Service};
+use crate::controls::{Caller, Controls};
+use crate::desk::Desk;
+use rustix::process::{getpriority_process, setpriority_process};
+use rustix::thread::gettid;
 use std::future::Future;
 use std::io;
-use std::net::TcpListener as StdTcpListener;
-use std::os::unix::net::UnixListener as StdUnixListener;
-use std::pin::pin;
+use std::net::TcpListener;
+use std::os::unix::net::UnixListener;
 use std::sync::Arc;
-use std::thread::{self, JoinHandle};
+use std::thread::JoinHandle;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, UnixListener, UnixStream};
-use tokio::runtime::Builder;
+use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{Semaphore, watch};
-use tower::ServiceExt as _;
+use tokio::time::{sleep, timeout};
 
-/// Connections at a time. An operator, a daemon, a collector and a dozen listeners are far from it. The next one is told
-/// 503 and closed.
-const CONNECTIONS_MAX: usize = 128;
-/// A request's header must be there after this; an idle connection is closed after it too.
-const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
-/// After a failed accept (no descriptor is left), before the next one.
-const BREATHER: Duration = Duration::from_millis(50);
-/// Below those who move data: a thread of this niceness gets a tenth of what another one gets that wants the same
-/// processor.
-const NICENESS: i32 = 10;
+/// Connections on the control socket. Each costs some 20 KiB; `nbdctl` and a few programs need a dozen.
+const CONTROL_MAX: usize = 128;
+/// Connections on each address for metrics, counted apart: whoever reaches it over a network cannot keep the operator out.
+const METRICS_MAX: usize = 32;
+/// How much nicer the thread is than the rest of the process: it gets a tenth of what a data session gets that wants the
+/// same processor.
+const NICER: i32 = 10;
+/// What is being answered may be finished when the thread ends.
+const GRACE: Duration = Duration::from_secs(1);
+/// Until accepting is tried again: there are no descriptors left.
+const AGAIN: Duration = Duration::from_millis(100);
 
-/// Where it listens.
+/// Where it is listened. All of them are bound already.
 #[derive(Debug, Default)]
 pub struct Sockets {
-    /// For everything.
-    pub control: Option<StdUnixListener>,
-    /// For metrics alone.
-    pub metrics: Vec<StdTcpListener>,
+    /// The control socket: everything.
+    pub control: Option<UnixListener>,
+    /// Addresses that are asked for `/metrics` and nothing else.
+    pub metrics: Vec<TcpListener>,
 }
 
-/// The running thread.
+/// The control thread. Dropped, it ends as by [`Running::stop`].
 #[derive(Debug)]
 pub struct Running {
     stop: watch::Sender<bool>,
-    thread: JoinHandle<()>,
+    thread: Option<JoinHandle<()>>,
 }
 
 impl Running {
-    /// Ends the thread and every connection, whatever is on it.
+    /// Ends event streams, finishes what is being answered if that takes under a second, and ends the thread. Calls
+    /// of the server that have begun go on, and nobody hears their answer.
     pub fn stop(self) {
-        let _ = self.stop.send(true);
-        let _ = self.thread.join();
+        drop(self);
     }
 }
 
-/// Starts the thread.
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.stop.send_replace(true);
+        if let Some(thread) = self.thread.take() {
+            // A panic was told by the hook.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Answers on these sockets from a thread of its own, which has a lower priority than the caller's.
 ///
 /// # Errors
-/// When the system gives no thread or no event queue, or a socket cannot be used.
+/// A socket cannot be polled, or the thread cannot be made.
 pub fn serve(controls: Arc<dyn Controls>, sockets: Sockets) -> io::Result<Running> {
+    let runtime = Builder::new_current_thread()
+        .enable_all()
+        .max_blocking_threads(Desk::WAITING_MAX)
+        .thread_name("control-wait")
+        .build()?;
     let (stop, stopped) = watch::channel(false);
-    let runtime =
-        Builder::new_current_thread().enable_all().max_blocking_threads(api::WAITING_MAX + 1).build()?;
-    for listener in &sockets.metrics {
-        listener.set_nonblocking(true)?;
-    }
-    if let Some(listener) = &sockets.control {
-        listener.set_nonblocking(true)?;
-    }
-    let run = move || {
-        let _ = rustix::process::setpriority_process(Some(rustix::thread::gettid()), NICENESS);
-        if let Err(error) = runtime.block_on(listen(Api::new(controls), sockets, stopped)) {
-            // The sockets were good a moment ago; whoever asks will find nobody, and the data goes on.
-            eprintln!("the control socket cannot be served: {error}");
-        }
-        // Somebody may still wait for a reload: not for him.
+    let desk = Arc::new(Desk::new(controls, stopped));
+    let entrances = Entrances::open(&runtime, sockets)?;
+    let thread = std::thread::Builder::new().name("control".into()).spawn(move || {
+        give_way();
+        runtime.block_on(run(desk, entrances));
+        // Not by dropping it: that waits for calls that wait.
         runtime.shutdown_background();
-    };
-    let thread = thread::Builder::new().name("control".into()).spawn(run)?;
-    Ok(Running { stop, thread })
+    })?;
+    Ok(Running { stop, thread: Some(thread) })
 }
 
-async fn listen(api: Arc<Api>, sockets: Sockets, stopped: watch::Receiver<bool>) -> io::Result<()> {
-    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
-    let doors = Doors { places, stopped: stopped.clone() };
-    for listener in sockets.metrics {
-        let listener = TcpListener::from_std(listener)?;
-        let (doors, router) = (doors.clone(), api::metrics_router(api.clone()));
-        tokio::spawn(async move {
-            loop {
-                match listener.accept().await {
-                    Ok((stream, _)) => doors.enter(stream, router.clone()),
-                    Err(_) => tokio::time::sleep(BREATHER).await,
-                }
-            }
+/// On Linux a thread's id is a process to these calls, so it is this thread alone, and those that it starts. Where it is
+/// not allowed, that is no reason to be silent.
+fn give_way() {
+    let this = Some(gettid());
+    let _ = getpriority_process(this).and_then(|nice| setpriority_process(this, nice + NICER));
+}
+
+struct Entrances {
+    control: Option<tokio::net::UnixListener>,
+    metrics: Vec<tokio::net::TcpListener>,
+}
+
+impl Entrances {
+    fn open(runtime: &Runtime, sockets: Sockets) -> io::Result<Self> {
+        let _inside = runtime.enter();
+        let control = sockets.control.map(|listener| {
+            listener.set_nonblocking(true)?;
+            tokio::net::UnixListener::from_std(listener)
         });
-    }
-    if let Some(listener) = sockets.control {
-        let listener = UnixListener::from_std(listener)?;
-        let (doors, router) = (doors.clone(), api::router(api));
-        tokio::spawn(async move {
-            loop {
-                match listener.accept().await {
-                    Ok((stream, _)) => match caller(&stream) {
-                        Ok(caller) => doors.enter(stream, router.clone().layer(Extension(caller))),
-                        Err(_) => drop(stream),
-                    },
-                    Err(_) => tokio::time::sleep(BREATHER).await,
-                }
-            }
+        let metrics = sockets.metrics.into_iter().map(|listener| {
+            listener.set_nonblocking(true)?;
+            tokio::net::TcpListener::from_std(listener)
         });
-    }
-    until(stopped).await;
-    Ok(())
-}
-
-fn caller(stream: &UnixStream) -> io::Result<Caller> {
-    let peer = stream.peer_cred()?;
-    Ok(Caller { pid: peer.pid().unwrap_or(0), uid: peer.uid(), gid: peer.gid() })
-}
-
-/// Resolves when the server stops.
-async fn until(mut stopped: watch::Receiver<bool>) {
-    let _ = stopped.wait_for(|stopped| *stopped).await;
-}
-
-/// How connections come in.
-#[derive(Clone)]
-struct Doors {
-    places: Arc<Semaphore>,
-    stopped: watch::Receiver<bool>,
-}
-
-impl Doors {
-    fn enter<S>(&self, stream: S, router: Router)
-    where
-        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    {
-        let place = self.places.clone().try_acquire_owned();
-        let stopped = self.stopped.clone();
-        tokio::spawn(async move {
-            let serve: std::pin::Pin<Box<dyn Future<Output = ()> + Send>> = match &place {
-                Ok(_) => Box::pin(connection(stream, router, true)),
-                Err(_) => Box::pin(connection(stream, full(), false)),
-            };
-            tokio::select! {
-                () = serve => {}
-                () = until(stopped) => {}
-            }
-            drop(place);
-        });
+        Ok(Self { control: control.transpose()?, metrics: metrics.collect::<io::Result<_>>()? })
     }
 }
 
-/// For whoever comes when all places are taken.
-fn full() -> Router {
-    let answer = || async {
-        let detail = format!("all {CONNECTIONS_MAX} connections to the control socket are taken");
-        crate::answer::Failure::busy(detail).into_response()
-    };
-    Router::new().fallback(answer)
+async fn run(desk: Arc<Desk>, entrances: Entrances) {
+    let router = api::router(Arc::clone(&desk));
+    let (control, metrics) = (Arc::new(Semaphore::new(CONTROL_MAX)), Arc::new(Semaphore::new(METRICS_MAX)));
+    let mut accepting = Vec::new();
+    if let Some(listener) = entrances.control {
+        let service = Service::Control(router.clone());
+        accepting.push(tokio::spawn(accept(listener, service, Arc::clone(&control), Arc::clone(&desk))));
+    }
+    for listener in entrances.metrics {
+        accepting.push(tokio::spawn(accept(
+            listener,
+            Service::Metrics,
+            Arc::clone(&metrics),
+            Arc::clone(&desk),
+        )));
+    }
+    desk.stopped().await;
+    accepting.iter().for_each(tokio::task::JoinHandle::abort);
+    let _ = timeout(GRACE, async {
+        let _ = control.acquire_many(CONTROL_MAX as u32).await;
+        let _ = metrics.acquire_many(METRICS_MAX as u32).await;
+    })
+    .await;
 }
 
-async fn connection<S>(stream: S, router: Router, keep_alive: bool)
-where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
-    let service = TowerToHyperService::new(
-        router.map_request(|request: Request<_>| request.map(axum::body::Body::new)),
-    );
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEADER_TIMEOUT)
-        .keep_alive(keep_alive)
-        .serve_connection(TokioIo::new(stream), service);
-    // How a client leaves is its own affair.
-    let _ = pin!(connection).await;
+/// Something that accepts streams, and knows who is at the other end where that can be known.
+trait Accept {
+    type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;
+    const LIMIT: &'static str;
+
+    fn next(&self) -> impl Future<Output = io::Result<(Self::Stream, Option<Caller>)>> + Send;
+}
+
+impl Accept for tokio::net::UnixListener {
+    type Stream = tokio::net::UnixStream;
+    const LIMIT: &'static str = "128 connections to the control socket";
+
+    async fn next(&self) -> io::Result<(Self::Stream, Option<Caller>)> {
+        let (stream, _) = self.accept().await?;
+        let credentials = stream.peer_cred()?;
+        let caller =
+            Caller { pid: credentials.pid().unwrap_or(0), uid: credentials.uid(), gid: credentials.gid() };
+        Ok((stream, Some(caller)))
+    }
+}
+
+impl Accept for tokio::net::TcpListener {
+    type Stream = tokio::net::TcpStream;
+    const LIMIT: &'static str = "32 connections for metrics";
+
+    async fn next(&self) -> io::Result<(Self::Stream, Option<Caller>)> {
+        let (stream, _) = self.accept().await?;
+        Ok((stream, None))
+    }
+}
+
+async fn accept<L: Accept>(listener: L, service: Service, places: Arc<Semaphore>, desk: Arc<Desk>) {
+    // Those who are turned away are few at a time too.
+    let leaving = Arc::new(Semaphore::new(CONTROL_MAX));
+    loop {
+        // Connections that nobody sends a request on cost as well. Until then they wait in the kernel.
+        desk.pace.settled().await;
+        let Ok((stream, caller)) = listener.next().await else {
+            sleep(AGAIN).await;
+            continue;
+        };
+        if let Ok(place) = Arc::clone(&places).try_acquire_owned() {
+            let served = connection::serve(stream, service.clone(), caller, Arc::clone(&desk));
+            tokio::spawn(async move {
+                served.await;
+                drop(place);
+            });
+        } else if let Ok(place) = Arc::clone(&leaving).try_acquire_owned() {
+            tokio::spawn(async move {
+                connection::turn_away(stream, L::LIMIT).await;
+                drop(place);
+            });
+        }
+    }
 }

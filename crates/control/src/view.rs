@@ -3,6 +3,7 @@
 //!
 //! Times are RFC 3339 in UTC, sizes are bytes, durations are milliseconds and say so in their name.
 
+mod details;
 mod event;
 mod export;
 mod problem;
@@ -10,6 +11,7 @@ mod reload;
 mod session;
 mod status;
 
+pub use details::ProblemDetails;
 pub use event::{Event, Level};
 pub use export::{Cleared, Export, ExportSettings, Hanging, State};
 pub use problem::Problem;

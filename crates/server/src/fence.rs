@@ -139,19 +139,36 @@ fn words(request: &HangingRequest) -> String {
     }
 }
 
-/// Takes those off the list that have closed meanwhile, and says so.
-pub fn release(hanging: &mut Vec<Arc<Medium>>, report: &Report) {
-    hanging.retain(|medium| {
-        let closed = medium.wait_closed(Instant::now());
-        if closed {
+/// Takes those off the list that have closed meanwhile. Said once their successors are in, or who waits for the line would
+/// come too early.
+pub fn release(hanging: &mut Vec<Arc<Medium>>) -> Released {
+    let (closed, still) =
+        std::mem::take(hanging).into_iter().partition(|medium| medium.wait_closed(Instant::now()));
+    *hanging = still;
+    Released(closed)
+}
+
+/// Media that hung and have closed.
+#[must_use]
+pub struct Released(Vec<Arc<Medium>>);
+
+impl Released {
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// A line for each.
+    pub fn say(self, report: &Report) {
+        for medium in self.0 {
             let line = Line::new("export released")
                 .with("export", &medium.name)
                 .with("old", &medium.storage.path)
                 .with("reason", "the request that hung has ended");
             report.say(Level::Notice, line);
         }
-        !closed
-    });
+    }
 }
 
 /// Brings every new medium online that no hanging one stands in the way of: same name, or same disk.

@@ -242,6 +242,7 @@ impl Host for Guest {
     fn note(&self, note: Note<'_>) {
         match note {
             Note::OptionRefused { option, name, refusal } => {
+                self.shared.roll.refused(refusal);
                 if let Some(name) = name {
                     self.tell_refused(&ExportName::from(name).to_string(), refusal);
                 }

@@ -106,8 +106,10 @@ impl Reconciler {
         let entry = entry.ok_or_else(|| Refusal::NotFound(format!("there is no export {name}")))?;
         let old = vec![(entry.medium.split_off_all(), "an operator asked for it".to_owned())];
         let began = Instant::now();
-        let (fenced, hanging) = self.cut_off(old, waits);
+        let (fenced, mut hanging) = self.cut_off(old, waits);
+        let released = release(&mut hanging);
         let_in(std::iter::once(entry), &hanging);
+        released.say(&self.report);
         let ours = hanging.iter().filter(|medium| medium.name == entry.name);
         Ok(Cut {
             sessions: u64::try_from(fenced).unwrap_or(u64::MAX),
@@ -263,11 +265,13 @@ impl Reconciler {
 
     /// The fence, and then the new media are let in.
     fn finish(&self, old: Vec<(Arc<Medium>, String)>, mut tally: Tally, waits: Waits) -> Tally {
-        let (fenced, hanging) = self.cut_off(old, waits);
+        let (fenced, mut hanging) = self.cut_off(old, waits);
         tally.fenced = fenced;
+        let released = release(&mut hanging);
         // Those of earlier reloads count too: as long as one hangs, an export is offline that should be served.
         tally.hanging = hanging.len();
         let_in(self.shared.catalog().entries().iter(), &hanging);
+        released.say(&self.report);
         tally
     }
 
@@ -283,7 +287,6 @@ impl Reconciler {
             self.shared.reloads.fenced(began.elapsed());
         }
         let mut hanging = self.hanging.lock().unwrap_or_else(PoisonError::into_inner);
-        release(&mut hanging, &self.report);
         for one in fenced.iter().filter(|one| !one.hanging.is_empty()) {
             one.say_what_hangs(&self.report);
             hanging.push(one.medium.clone());

@@ -3,7 +3,7 @@
 //! Entered once a session and looked at by whoever asks; no request touches it.
 
 use control::metrics::{Family, Kind};
-use session::{ExportName, Readings, Seats, Sitter};
+use session::{ExportName, OptionRefusal, Readings, Seats, Sitter};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -53,6 +53,8 @@ struct State {
     configured: BTreeSet<ExportName>,
     /// How connections ended that never became a session, and sessions.
     endings: BTreeMap<(&'static str, &'static str), u64>,
+    /// Options that were refused, by the specification's name of the error.
+    refusals: BTreeMap<&'static str, u64>,
 }
 
 impl Roll {
@@ -129,6 +131,32 @@ impl Roll {
     /// A connection is over.
     pub fn ended(&self, phase: &'static str, ending: &'static str) {
         *self.lock().endings.entry((phase, ending)).or_default() += 1;
+    }
+
+    /// An option was refused, with this error.
+    pub fn refused(&self, refusal: &OptionRefusal) {
+        let reason = match refusal {
+            OptionRefusal::UnknownExport => "unknown_export",
+            OptionRefusal::Policy(_) => "policy",
+            OptionRefusal::Invalid(_) => "invalid",
+            OptionRefusal::Unsupported(_) => "unsupported",
+            OptionRefusal::TooBig(_) => "too_big",
+            OptionRefusal::TlsRequired(_) => "tls_required",
+            OptionRefusal::ShuttingDown => "shutting_down",
+        };
+        *self.lock().refusals.entry(reason).or_default() += 1;
+    }
+
+    /// Refused options, as figures.
+    #[must_use]
+    pub fn refusals(&self) -> Family {
+        let help = "Options of handshakes that were refused, by reason.";
+        let family = Family::new("nbd_server_options_refused_total", Kind::Counter, help);
+        let state = self.lock();
+        state
+            .refusals
+            .iter()
+            .fold(family, |family, (reason, count)| family.with(&[("reason", reason)], *count as f64))
     }
 
     /// How connections ended, as figures.

@@ -34,12 +34,12 @@ fn end_sessions_on_other_disks(shared: &Shared, retired: &Retired) {
 
 fn let_successors_in(shared: &Shared, hanging: &Hanging, report: &Report) {
     let mut hanging = hanging.lock().unwrap_or_else(PoisonError::into_inner);
-    let before = hanging.len();
-    release(&mut hanging, report);
-    if hanging.len() < before {
+    let released = release(&mut hanging);
+    if !released.is_empty() {
         // Not those of a reload that is not through with its own fence.
         let catalog = shared.catalog();
         let waiting = catalog.entries().iter().filter(|entry| entry.medium.waits_for_hanging());
         let_in(waiting, &hanging);
     }
+    released.say(report);
 }

@@ -4,43 +4,11 @@
 
 mod common;
 
+use common::failing::Failing;
 use common::{BLOCK, server};
-use rustix::process::{Pid, Signal, kill_process};
 use std::fs;
-use std::io::{BufRead, BufReader};
-use std::process::{Child, Command, Stdio};
 use testkit::spec::*;
-use testkit::{Client, ServerProcess, skip_or_fail, tool};
-
-/// Makes a call of the server fail for as long as it lives.
-struct Failing(Child);
-
-impl Failing {
-    /// `None` where processes cannot be traced.
-    fn begin(server: &ServerProcess, call: &str, error: &str) -> Option<Self> {
-        let pid = server.pid().to_string();
-        let mut child = Command::new(tool("strace")?)
-            .args(["-f", "-o", "/dev/null", "-p", &pid, "-e", &format!("trace={call}")])
-            .args(["-e", &format!("inject={call}:error={error}")])
-            .stderr(Stdio::piped())
-            .spawn()
-            .ok()?;
-        let mut lines = BufReader::new(child.stderr.take()?).lines();
-        let attached = lines.any(|line| line.is_ok_and(|line| line.contains("attached")));
-        let this = Self(child);
-        // It goes on writing there, and must not be ended by that.
-        std::thread::spawn(move || lines.for_each(drop));
-        attached.then_some(this)
-    }
-}
-
-impl Drop for Failing {
-    fn drop(&mut self) {
-        // It lets go of the server, which a SIGKILL would not give it time for.
-        let _ = kill_process(Pid::from_child(&self.0), Signal::INT);
-        let _ = self.0.wait();
-    }
-}
+use testkit::{Client, ServerProcess, skip_or_fail};
 
 fn serving() -> ServerProcess {
     let setup = server();

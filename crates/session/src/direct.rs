@@ -41,6 +41,9 @@ impl Transmission<'_> {
             self.out.extend(&SimpleReply { error: ErrorNumber::OK, cookie }.encode());
         }
         self.record_reply(cookie, ErrorNumber::OK);
+        self.tally.bytes(len.into());
+        self.tally.answered();
+        self.settle();
         // From here on it waits for the client, and changes nothing: neither a fence nor a reload has to wait with it.
         self.leave();
         let sent = self.line.channel().send_file(self.out.as_slice(), file, offset, len as usize);
@@ -51,8 +54,6 @@ impl Transmission<'_> {
             Err(_) => Ok(false),
         };
         self.line.release(!matches!(rest, Ok(true)));
-        self.tally.bytes(len.into());
-        self.settle();
         match rest {
             Ok(_) => Ok(true),
             Err(error) => {

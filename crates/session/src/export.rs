@@ -112,8 +112,6 @@ pub struct Sitter {
     /// When the oldest of the requests inside began, for a fence that must name what hangs: milliseconds of
     /// [`uptime_ms`], 0 when nothing is inside.
     pub busy_since_ms: AtomicU64,
-    /// Requests that a worker has or will have.
-    pub in_flight: AtomicU64,
     /// What it did so far.
     pub meter: Meter,
     /// When its last request came, in milliseconds of [`uptime_ms`]; 0 when none has come.
@@ -137,7 +135,6 @@ impl Sitter {
             channel,
             turnstile: Turnstile::new(),
             busy_since_ms: AtomicU64::new(0),
-            in_flight: AtomicU64::new(0),
             meter: Meter::default(),
             active_ms: AtomicU64::new(0),
         })

@@ -74,6 +74,12 @@ impl Turnstile {
         debug_assert!(before > 0, "left more often than entered");
     }
 
+    /// How many are inside, for an operator. A session's own thread is one, however many requests it does in one go.
+    #[must_use]
+    pub fn inside(&self) -> usize {
+        self.inside.load(Ordering::Relaxed)
+    }
+
     /// Whether nobody is inside. Final once the gate is revoked and this was seen `true`.
     #[must_use]
     pub fn is_empty(&self) -> bool {

@@ -31,6 +31,7 @@ mod offer;
 mod pieces;
 mod refusal;
 mod streaming;
+mod tally;
 mod transmission;
 mod writing;
 

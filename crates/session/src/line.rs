@@ -5,11 +5,12 @@
 
 use crate::buffer::Buffer;
 use crate::channel::Channel;
-use crate::export::{Sitter, uptime_ms};
+use crate::export::{Sitter, uptime_ms_at};
 use std::collections::{BTreeSet, VecDeque};
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 pub(crate) struct Line {
     pub(crate) sitter: Arc<Sitter>,
@@ -110,13 +111,12 @@ impl Line {
     }
 
     /// Counts an operation that goes to a worker.
-    pub(crate) fn begin(&self, held: usize) -> Began {
+    pub(crate) fn begin(&self, held: usize, now: Instant) -> Began {
         static NEXT: AtomicU64 = AtomicU64::new(0);
-        let began = Began(uptime_ms(), NEXT.fetch_add(1, Ordering::Relaxed));
+        let began = Began(uptime_ms_at(now), NEXT.fetch_add(1, Ordering::Relaxed));
         let mut all = self.began.lock().unwrap_or_else(PoisonError::into_inner);
         all.insert((began.0, began.1));
         self.outstanding.fetch_add(1, Ordering::SeqCst);
-        self.sitter.in_flight.fetch_add(1, Ordering::Relaxed);
         self.pending.fetch_add(1, Ordering::SeqCst);
         self.held.fetch_add(held, Ordering::SeqCst);
         self.show_oldest(&all);
@@ -129,7 +129,6 @@ impl Line {
         let mut all = self.began.lock().unwrap_or_else(PoisonError::into_inner);
         all.remove(&(began.0, began.1));
         self.outstanding.fetch_sub(1, Ordering::SeqCst);
-        self.sitter.in_flight.fetch_sub(1, Ordering::Relaxed);
         self.show_oldest(&all);
         drop(all);
         let stuck = self.pump();

@@ -75,21 +75,23 @@ pub struct Readings {
 pub struct Reading {
     /// Requests that came.
     pub requests: u64,
-    /// Bytes of READ data sent, or of WRITE data taken; bytes concerned for all others that were done.
+    /// Bytes of requests that were done: READ data, WRITE data, lengths of WRITE_ZEROES and TRIM.
     pub bytes: u64,
     /// Requests answered with an error.
     pub errors: u64,
-    /// The time of all requests together, from their arrival to their reply.
+    /// The time of all requests together, from their arrival until their reply begins to leave.
     pub took_us: u64,
     /// Requests by that time, one bucket for each of [`BOUNDS_US`] and one without bound. Not cumulative.
     pub buckets: [u64; BUCKETS],
 }
 
 impl Meter {
-    pub(crate) fn came(&self, class: Class, requests: u64, bytes: u64) {
-        let of = &self.classes[class as usize];
-        add(&of.requests, requests);
-        add(&of.bytes, bytes);
+    pub(crate) fn came(&self, class: Class, requests: u64) {
+        add(&self.classes[class as usize].requests, requests);
+    }
+
+    pub(crate) fn moved(&self, class: Class, bytes: u64) {
+        add(&self.classes[class as usize].bytes, bytes);
     }
 
     pub(crate) fn failed(&self, class: Class, errors: u64) {
@@ -179,9 +181,11 @@ mod tests {
     #[test]
     fn readings_add_up_kind_by_kind() {
         let (one, other) = (Meter::default(), Meter::default());
-        one.came(Class::Write, 2, 8192);
-        other.came(Class::Write, 1, 512);
-        other.came(Class::Flush, 1, 0);
+        one.came(Class::Write, 2);
+        one.moved(Class::Write, 8192);
+        other.came(Class::Write, 1);
+        other.moved(Class::Write, 512);
+        other.came(Class::Flush, 1);
         other.failed(Class::Flush, 1);
         let mut all = one.read();
         all.add(&other.read());

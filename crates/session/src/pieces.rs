@@ -34,9 +34,9 @@ impl Transmission<'_> {
         if outcome.is_ok() && durability == Durability::Durable {
             outcome = self.enter_to_change().and_then(|()| self.export.store.flush().map_err(Refusal::from));
         }
-        self.tally.bytes(len as u64);
         match outcome {
             Ok(()) => {
+                self.tally.bytes(len as u64);
                 if durability == Durability::Cached {
                     self.line.unflushed.store(true, Ordering::SeqCst);
                 }
@@ -90,6 +90,7 @@ impl Transmission<'_> {
             self.tally.bytes(part.into());
             if left == 0 {
                 self.record_reply(cookie, wire::ErrorNumber::OK);
+                self.tally.answered();
             }
             self.send_batch();
             self.still_connected()?;

@@ -8,7 +8,7 @@ use crate::admit::{Kind, Terms, admit};
 use crate::buffer::{Buffer, Input};
 use crate::ending::Ending;
 use crate::execute::{Patience, Style, perform};
-use crate::export::{Export, Sitter, uptime_ms, uptime_ms_at};
+use crate::export::{Export, Sitter, uptime_ms};
 use crate::haggling::Agreed;
 use crate::host::{Host, Workers};
 use crate::journal::{Recorder, tell_reply};
@@ -16,6 +16,7 @@ use crate::limits::Limits;
 use crate::line::Line;
 use crate::meter::Class;
 use crate::refusal::Refusal;
+use crate::tally::Tally;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -50,48 +51,15 @@ pub(crate) struct Transmission<'a> {
     pub(crate) arrived: Instant,
 }
 
-/// Counted here and added to the shared counters once a batch.
-#[derive(Default)]
-pub(crate) struct Tally {
-    /// The kind of the request at hand.
-    class: Option<Class>,
-    /// It went to a worker, who will say how long it took.
-    handed_over: bool,
-    classes: [Counts; Class::ALL.len()],
-}
-
-#[derive(Clone, Copy, Default)]
-struct Counts {
-    came: u64,
-    /// Of those, answered on this thread: their replies leave with this batch.
-    answered: u64,
-    bytes: u64,
-    errors: u64,
-}
-
-impl Tally {
-    fn begin(&mut self, class: Class) {
-        (self.class, self.handed_over) = (Some(class), false);
-        self.classes[class as usize].came += 1;
-    }
-
-    fn end(&mut self) {
-        let answered = u64::from(!self.handed_over);
-        self.at_hand().answered += answered;
-    }
-
-    /// The counts of the request at hand.
-    fn at_hand(&mut self) -> &mut Counts {
-        &mut self.classes[self.class.unwrap_or(Class::Other) as usize]
-    }
-
-    pub(crate) fn bytes(&mut self, count: u64) {
-        self.at_hand().bytes += count;
-    }
-
-    fn error(&mut self) {
-        self.at_hand().errors += 1;
-    }
+/// What an operation takes along to a worker.
+#[derive(Clone, Copy)]
+pub(crate) struct Load {
+    /// Counted when it is done.
+    pub(crate) bytes: u64,
+    /// Of memory, for payload and reply.
+    pub(crate) held: usize,
+    /// It changes the disk.
+    pub(crate) changes: bool,
 }
 
 /// Serves one client on one export until it leaves. `input` holds what it sent ahead.
@@ -167,9 +135,9 @@ impl Transmission<'_> {
 
     fn answer(&mut self, request: &Request) -> Result<(), Ending> {
         self.tally.begin(Class::of(request.command));
-        let answered = self.act(request);
-        self.tally.end();
-        answered
+        let acted = self.act(request);
+        self.tally.answered();
+        acted
     }
 
     fn act(&mut self, request: &Request) -> Result<(), Ending> {
@@ -230,19 +198,18 @@ impl Transmission<'_> {
 
     /// Hands an operation to the workers.
     fn submit(&mut self, kind: Kind, cookie: Cookie) {
-        let (len, held) = match kind {
+        let (bytes, held) = match kind {
             Kind::Read { len, .. } => (u64::from(len), len as usize),
             Kind::Zero { len, .. } | Kind::Trim { len, .. } => (len, 0),
             _ => (0, 0),
         };
-        self.tally.bytes(len);
         let changes = matches!(kind, Kind::Zero { .. } | Kind::Trim { .. });
         if changes && !self.ask_guard() {
             self.refuse(cookie, &Refusal::Fenced);
             return;
         }
         let style = self.style;
-        self.hand_over(cookie, held, changes, move |export, line| {
+        self.hand_over(cookie, Load { bytes, held, changes }, move |export, line| {
             let mut reply = line.spare(held);
             let flushes = kind == Kind::Flush && line.unflushed.swap(false, Ordering::SeqCst);
             let result = perform(export, kind, cookie, style, Patience::Any, &mut reply);
@@ -258,17 +225,16 @@ impl Transmission<'_> {
     pub(crate) fn hand_over(
         &mut self,
         cookie: Cookie,
-        held: usize,
-        changes: bool,
+        Load { bytes, held, changes }: Load,
         work: impl FnOnce(&Export, &Line) -> (Buffer, Option<StoreError>) + Send + 'static,
     ) {
         if !self.line.sitter.turnstile.enter(&self.export.seats.gate) {
             self.refuse(cookie, &Refusal::Fenced);
             return;
         }
-        self.tally.handed_over = true;
-        let class = self.tally.class.unwrap_or(Class::Other);
-        let (began, arrived) = (self.line.begin(held), Instant::now());
+        let arrived = Instant::now();
+        let class = self.tally.handed_over(&self.line.sitter, arrived);
+        let began = self.line.begin(held, arrived);
         let (line, export, style) = (self.line.clone(), self.export.clone(), self.style);
         let journal = self.recorder.as_ref().map(Recorder::journal);
         let share = Arc::as_ptr(&export.seats).addr();
@@ -293,8 +259,13 @@ impl Transmission<'_> {
                         Err(_) => refused(Refusal::Internal),
                     }
                 };
+                let meter = &line.sitter.meter;
+                if number == ErrorNumber::OK {
+                    meter.moved(class, bytes);
+                } else {
+                    meter.failed(class, 1);
+                }
                 if let Some(error) = failed {
-                    line.sitter.meter.failed(class, 1);
                     export.guard.store_failed(&error);
                 }
                 line.sitter.turnstile.leave();
@@ -363,21 +334,7 @@ impl Transmission<'_> {
 
     /// Adds what this batch did to the counters that others read.
     pub(crate) fn settle(&mut self) {
-        let classes = std::mem::take(&mut self.tally.classes);
-        if classes.iter().all(|counts| counts.came + counts.answered == 0) {
-            return;
-        }
-        let now = Instant::now();
-        let sitter = &self.line.sitter;
-        sitter.active_ms.store(uptime_ms_at(self.arrived), Ordering::Relaxed);
-        let elapsed = now.saturating_duration_since(self.arrived);
-        for (class, counts) in Class::ALL.into_iter().zip(classes) {
-            sitter.meter.came(class, counts.came, counts.bytes);
-            sitter.meter.failed(class, counts.errors);
-            if counts.answered > 0 {
-                sitter.meter.took(class, counts.answered, elapsed);
-            }
-        }
+        self.tally.settle(&self.line.sitter, self.arrived);
     }
 }
 

@@ -4,7 +4,7 @@ use crate::buffer::Buffer;
 use crate::ending::Ending;
 use crate::execute::perform_write;
 use crate::refusal::Refusal;
-use crate::transmission::{Transmission, outcome};
+use crate::transmission::{Load, Transmission, outcome};
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 use store::{Durability, StoreError};
@@ -27,7 +27,6 @@ impl Transmission<'_> {
         if len > self.limits.piece_len {
             return self.write_in_pieces(cookie, offset, len, durability);
         }
-        self.tally.bytes(len as u64);
         let inline =
             durability == Durability::Cached && self.export.writes_are_quick() && self.may_overtake();
         if inline && self.input.held().len() >= len {
@@ -37,7 +36,7 @@ impl Transmission<'_> {
             match self.enter_to_change() {
                 Ok(()) => {
                     let result = self.timed_write(offset, None, len, cookie);
-                    self.wrote(cookie, result);
+                    self.wrote(cookie, len, result);
                 }
                 Err(refusal) => self.refuse(cookie, &refusal),
             }
@@ -50,7 +49,7 @@ impl Transmission<'_> {
             self.refuse(cookie, &refusal);
         } else if inline {
             let result = self.timed_write(offset, Some(payload.as_slice()), len, cookie);
-            self.wrote(cookie, result);
+            self.wrote(cookie, len, result);
         } else {
             self.submit_write(cookie, offset, payload, durability);
             return Ok(());
@@ -75,17 +74,21 @@ impl Transmission<'_> {
         result
     }
 
-    fn wrote(&mut self, cookie: Cookie, result: Result<(), StoreError>) {
+    fn wrote(&mut self, cookie: Cookie, len: usize, result: Result<(), StoreError>) {
         self.record_reply(cookie, outcome(result.as_ref().err()));
         match result {
-            Ok(()) => self.line.unflushed.store(true, Ordering::SeqCst),
+            Ok(()) => {
+                self.tally.bytes(len as u64);
+                self.line.unflushed.store(true, Ordering::SeqCst);
+            }
             Err(error) => self.failed(&error),
         }
     }
 
     fn submit_write(&mut self, cookie: Cookie, offset: u64, payload: Buffer, durability: Durability) {
         let style = self.style;
-        self.hand_over(cookie, payload.capacity(), true, move |export, line| {
+        let load = Load { bytes: payload.len() as u64, held: payload.capacity(), changes: true };
+        self.hand_over(cookie, load, move |export, line| {
             let mut reply = line.spare(0);
             let began = Instant::now();
             let result =

@@ -1,9 +1,9 @@
 //! A client of the control socket, written from HTTP's specification (RFC 9112) with nothing but a socket.
 
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Longer than any answer may take.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -27,9 +27,22 @@ impl Control {
     /// When there is no server, or its answer is no HTTP.
     #[must_use]
     pub fn ask(&self, method: &str, path: &str, body: &str) -> (u16, String) {
+        self.send(method, path, "application/json", body)
+    }
+
+    /// Status and body of the answer to a text.
+    ///
+    /// # Panics
+    /// As [`Control::ask`].
+    #[must_use]
+    pub fn post_text(&self, path: &str, text: &str) -> (u16, String) {
+        self.send("POST", path, "text/plain", text)
+    }
+
+    fn send(&self, method: &str, path: &str, kind: &str, body: &str) -> (u16, String) {
         let mut stream = UnixStream::connect(&self.socket).expect("a control socket");
         stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
-        let kind = if body.is_empty() { "" } else { "Content-Type: application/json\r\n" };
+        let kind = if body.is_empty() { String::new() } else { format!("Content-Type: {kind}\r\n") };
         let head = format!(
             "{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{kind}Content-Length: {}\r\n\r\n",
             body.len()
@@ -49,6 +62,44 @@ impl Control {
         let (status, body) = self.ask("GET", path, "");
         assert_eq!(status, 200, "{path}: {body}");
         body
+    }
+}
+
+/// What happens, line by line.
+#[derive(Debug)]
+pub struct EventStream {
+    lines: std::io::Lines<BufReader<UnixStream>>,
+}
+
+impl Control {
+    /// Everything that happens from now on. Once this returns the server has begun to tell.
+    ///
+    /// # Panics
+    /// When there is no server, or it does not tell.
+    #[must_use]
+    pub fn listen(&self) -> EventStream {
+        let mut stream = UnixStream::connect(&self.socket).expect("a control socket");
+        stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+        stream.write_all(b"GET /v1/events HTTP/1.1\r\nHost: localhost\r\n\r\n").expect("it listens");
+        let mut lines = BufReader::new(stream).lines();
+        let head = lines.next().expect("an answer").expect("a line");
+        assert!(head.contains("200"), "{head}");
+        // Its header ends with an empty line, and the first line of the stream is empty too.
+        let empty = |line: Result<String, std::io::Error>| line.expect("a line").is_empty();
+        assert!(lines.any(empty) && lines.any(empty), "it goes on");
+        EventStream { lines }
+    }
+}
+
+/// Each event as its JSON.
+impl Iterator for EventStream {
+    type Item = String;
+
+    fn next(&mut self) -> Option<String> {
+        // Between them stand the lengths of chunks, and an empty line now and then where nothing happens.
+        let until = Instant::now() + PATIENCE;
+        let lines = self.lines.by_ref().map_while(Result::ok).take_while(|_| Instant::now() < until);
+        lines.into_iter().find(|line| line.starts_with('{'))
     }
 }
 

@@ -1,152 +1,141 @@
-//! Exports: what is served, and changing one of them.
+//! What is served.
 
-use super::params::{Applied, Asked, Given, Named, Timeout};
-use super::{Answer, Api, Shared};
-use crate::answer::{Failure, ProblemDetails};
-use crate::controls::{Caller, Controls};
-use crate::view::{Cleared, Cut, Export, ExportSettings, Outcome, Reload};
-use axum::extract::State;
+use crate::answer::{Answer, Failure};
+use crate::ask::{self, Applying, Limit, Name, Query};
+use crate::controls::{Caller, Refusal};
+use crate::desk::Desk;
+use crate::view::{Cleared, Cut, Export, ExportSettings, Reload};
+use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
 use axum::{Extension, Json};
+use std::sync::Arc;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+pub(super) fn routes() -> OpenApiRouter<Arc<Desk>> {
+    OpenApiRouter::new()
+        .routes(routes!(exports))
+        .routes(routes!(export, put_export, remove_export))
+        .routes(routes!(fence))
+        .routes(routes!(clear))
+        // The same for the export whose name is empty: a parameter is never empty.
+        .route("/v1/exports/", get(export).put(put_export).delete(remove_export))
+        .route("/v1/exports//fence", post(fence))
+        .route("/v1/exports//clear", post(clear))
+}
 
 /// All exports in the order of the configuration, and behind them those that are gone and hang.
-#[utoipa::path(get, path = "/v1/exports", responses((status = 200, body = Vec<Export>)))]
-pub async fn exports(State(api): Shared) -> Answer<Vec<Export>> {
-    api.now(Controls::exports).map(Json)
+#[utoipa::path(get, path = "/v1/exports", tag = "exports",
+    responses((status = 200, description = "The exports", body = [Export])))]
+async fn exports(State(desk): State<Arc<Desk>>) -> Json<Vec<Export>> {
+    Json(desk.controls().exports())
 }
 
-/// One export. The one of the command line has the empty name: `/v1/exports/`.
-#[utoipa::path(get, path = "/v1/exports/{name}", params(("name" = String, Path, description = "Its name")), responses(
-    (status = 200, body = Export),
-    (status = 400, body = ProblemDetails, content_type = "application/problem+json"),
-    (status = 404, body = ProblemDetails, content_type = "application/problem+json"),
-))]
-pub async fn export(State(api): Shared, Named(name): Named<String>) -> Answer<Export> {
-    find(&api, &name)
-}
-
-/// The export of the command line.
-pub async fn nameless(State(api): Shared) -> Answer<Export> {
-    find(&api, "")
-}
-
-fn find(api: &Api, name: &str) -> Answer<Export> {
-    let mut exports = api.now(Controls::exports)?.into_iter();
-    match exports.find(|export| export.name == name) {
-        Some(export) => Ok(Json(export)),
-        None => Err(Failure::new(StatusCode::NOT_FOUND, format!("there is no export {name}"))),
-    }
-}
-
-/// Writes the export's file in includedir, and reloads. 204 where a later reload is to follow it.
-#[utoipa::path(put, path = "/v1/exports/{name}", request_body = ExportSettings,
-    params(("name" = String, Path, description = "Its name"), Applied), responses(
-    (status = 200, description = "Applied", body = Reload),
-    (status = 204, description = "Written; nothing is applied yet"),
-    (status = 207, description = "Applied in part", body = Reload),
-    (status = 400, body = ProblemDetails, content_type = "application/problem+json"),
-    (status = 403, body = ProblemDetails, content_type = "application/problem+json"),
-    (status = 409, body = ProblemDetails, content_type = "application/problem+json"),
-    (status = 413, body = ProblemDetails, content_type = "application/problem+json"),
-    (status = 415, body = ProblemDetails, content_type = "application/problem+json"),
-    (status = 422, description = "Nothing was applied", content(
-        (ProblemDetails = "application/problem+json"), (Reload = "application/json"))),
-    (status = 503, body = ProblemDetails, content_type = "application/problem+json"),
-    (status = 504, body = ProblemDetails, content_type = "application/problem+json"),
-))]
-pub async fn put(
-    State(api): Shared,
-    Extension(caller): Extension<Caller>,
-    Named(name): Named<String>,
-    Asked(asked): Asked<Applied>,
-    Given(settings): Given<ExportSettings>,
-) -> Result<Response, Failure> {
-    let timeout = asked.duration()?;
-    let apply = asked.apply;
-    let put = api.wait(move |controls| controls.put_export(&name, &settings, apply, timeout, caller));
-    Ok(applied(put.await??))
-}
-
-/// Deletes the export's file in includedir, and reloads. 204 where a later reload is to follow it.
-#[utoipa::path(delete, path = "/v1/exports/{name}", params(("name" = String, Path, description = "Its name"), Applied),
+/// One export.
+#[utoipa::path(get, path = "/v1/exports/{name}", tag = "exports",
+    params(("name" = String, Path, description = "Its name", min_length = 1)),
     responses(
-    (status = 200, description = "Applied", body = Reload),
-    (status = 204, description = "Deleted; nothing is applied yet"),
-    (status = 207, description = "Applied in part", body = Reload),
-    (status = 400, body = ProblemDetails, content_type = "application/problem+json"),
-    (status = 403, body = ProblemDetails, content_type = "application/problem+json"),
-    (status = 404, body = ProblemDetails, content_type = "application/problem+json"),
-    (status = 409, body = ProblemDetails, content_type = "application/problem+json"),
-    (status = 422, description = "Nothing was applied", content(
-        (ProblemDetails = "application/problem+json"), (Reload = "application/json"))),
-    (status = 503, body = ProblemDetails, content_type = "application/problem+json"),
-    (status = 504, body = ProblemDetails, content_type = "application/problem+json"),
-))]
-pub async fn remove(
-    State(api): Shared,
-    Extension(caller): Extension<Caller>,
-    Named(name): Named<String>,
-    Asked(asked): Asked<Applied>,
-) -> Result<Response, Failure> {
-    let timeout = asked.duration()?;
-    let remove = api.wait(move |controls| controls.remove_export(&name, asked.apply, timeout, caller));
-    Ok(applied(remove.await??))
+        (status = 200, description = "The export", body = Export),
+        (status = 400, description = "The name is not UTF-8"),
+        (status = 404, description = "There is no such export"),
+    ))]
+async fn export(State(desk): State<Arc<Desk>>, Name(name): Name) -> Answer<Json<Export>> {
+    let found = desk.controls().exports().into_iter().find(|export| export.name == name);
+    found.map(Json).ok_or_else(|| Failure::not_found(format!("there is no export '{name}'")))
 }
 
-/// Ends every session of the export and closes its disk. Clients may come again.
-#[utoipa::path(post, path = "/v1/exports/{name}/fence",
-    params(("name" = String, Path, description = "Its name"), Timeout), responses(
-    (status = 200, description = "Its disk is closed", body = Cut),
-    (status = 207, description = "Something hangs", body = Cut),
-    (status = 400, body = ProblemDetails, content_type = "application/problem+json"),
-    (status = 404, body = ProblemDetails, content_type = "application/problem+json"),
-    (status = 503, body = ProblemDetails, content_type = "application/problem+json"),
-    (status = 504, body = ProblemDetails, content_type = "application/problem+json"),
-))]
-pub async fn fence(
-    State(api): Shared,
-    Extension(caller): Extension<Caller>,
-    Named(name): Named<String>,
-    Asked(asked): Asked<Timeout>,
-) -> Result<Response, Failure> {
-    let timeout = asked.duration()?;
-    Ok(cut(api.wait(move |controls| controls.fence(&name, timeout, caller)).await??))
-}
-
-/// Forgets a failed sync of the export: somebody has accepted the loss.
-#[utoipa::path(post, path = "/v1/exports/{name}/clear", params(("name" = String, Path, description = "Its name")),
+/// Writes the export's file in `includedir`, atomically, and reloads.
+#[utoipa::path(put, path = "/v1/exports/{name}", tag = "exports",
+    params(("name" = String, Path, description = "Its name", min_length = 1), Applying),
+    request_body = ExportSettings,
     responses(
-    (status = 200, body = Cleared),
-    (status = 400, body = ProblemDetails, content_type = "application/problem+json"),
-    (status = 404, body = ProblemDetails, content_type = "application/problem+json"),
-    (status = 503, body = ProblemDetails, content_type = "application/problem+json"),
-))]
-pub async fn clear(
-    State(api): Shared,
-    Extension(caller): Extension<Caller>,
-    Named(name): Named<String>,
-) -> Answer<Cleared> {
-    let cleared = api.wait(move |controls| controls.clear(&name, caller)).await??;
+        (status = 200, description = "Written, and the running set is the configured set", body = Reload),
+        (status = 204, description = "Written, and left to a later reload"),
+        (status = 207, description = "Written, and applied in part", body = Reload),
+        (status = 400, description = "The name, the query or the body makes no sense"),
+        (status = 403, description = "The file cannot be written"),
+        (status = 408, description = "The body did not arrive"),
+        (status = 409, description = "Another file describes the export"),
+        (status = 413, description = "The body is too large"),
+        (status = 415, description = "The body is not JSON"),
+        (status = 422, description = "A setting cannot be used, or the reload was refused", body = Reload),
+        (status = 504, description = "Not within this time; it may still happen"),
+    ))]
+async fn put_export(
+    State(desk): State<Arc<Desk>>,
+    Extension(by): Extension<Caller>,
+    Name(name): Name,
+    Query(applying): Query<Applying>,
+    request: Request,
+) -> Answer<Response> {
+    let ask::Settings(settings) = ask::json(request).await?;
+    let Applying { apply, timeout_ms } = applying;
+    let put = desk.wait(move |controls| controls.put_export(&name, &settings, apply, timeout_ms.0, by));
+    followed(put.await)
+}
+
+/// Deletes the export's file in `includedir` and reloads.
+#[utoipa::path(delete, path = "/v1/exports/{name}", tag = "exports",
+    params(("name" = String, Path, description = "Its name", min_length = 1), Applying),
+    responses(
+        (status = 200, description = "Deleted, and the running set is the configured set", body = Reload),
+        (status = 204, description = "Deleted, and left to a later reload"),
+        (status = 207, description = "Deleted, and applied in part", body = Reload),
+        (status = 400, description = "The name or the query makes no sense"),
+        (status = 403, description = "The file cannot be deleted"),
+        (status = 404, description = "There is no such export"),
+        (status = 409, description = "Its file is not its own"),
+        (status = 422, description = "The reload was refused", body = Reload),
+        (status = 504, description = "Not within this time; it may still happen"),
+    ))]
+async fn remove_export(
+    State(desk): State<Arc<Desk>>,
+    Extension(by): Extension<Caller>,
+    Name(name): Name,
+    Query(applying): Query<Applying>,
+) -> Answer<Response> {
+    let Applying { apply, timeout_ms } = applying;
+    followed(desk.wait(move |controls| controls.remove_export(&name, apply, timeout_ms.0, by)).await)
+}
+
+fn followed(answer: Answer<Result<Option<Reload>, Refusal>>) -> Answer<Response> {
+    Ok(answer??.map_or_else(|| StatusCode::NO_CONTENT.into_response(), super::reloaded))
+}
+
+/// Ends every session of an export and closes its disk. Clients may come again.
+#[utoipa::path(post, path = "/v1/exports/{name}/fence", tag = "exports",
+    params(("name" = String, Path, description = "Its name", min_length = 1), Limit),
+    responses(
+        (status = 200, description = "They have ended, and the disk is closed", body = Cut),
+        (status = 207, description = "A request hangs: the disk is not free", body = Cut),
+        (status = 400, description = "The name or the query makes no sense"),
+        (status = 404, description = "There is no such export"),
+        (status = 504, description = "Not within this time; it may still happen"),
+    ))]
+async fn fence(
+    State(desk): State<Arc<Desk>>,
+    Extension(by): Extension<Caller>,
+    Name(name): Name,
+    Query(limit): Query<Limit>,
+) -> Answer<Response> {
+    super::cut(desk.wait(move |controls| controls.fence(&name, limit.timeout_ms.0, by)).await)
+}
+
+/// Forgets a failed sync, because the operator accepts the loss.
+#[utoipa::path(post, path = "/v1/exports/{name}/clear", tag = "exports",
+    params(("name" = String, Path, description = "Its name", min_length = 1)),
+    responses(
+        (status = 200, description = "Whether one had failed", body = Cleared),
+        (status = 400, description = "The name is not UTF-8"),
+        (status = 404, description = "There is no such export"),
+    ))]
+async fn clear(
+    State(desk): State<Arc<Desk>>,
+    Extension(by): Extension<Caller>,
+    Name(name): Name,
+) -> Answer<Json<Cleared>> {
+    let cleared = desk.wait(move |controls| controls.clear(&name, by)).await??;
     Ok(Json(Cleared { cleared }))
-}
-
-/// A reload, with the status that fits its outcome.
-pub fn reloaded(reload: Reload) -> Response {
-    let status = match reload.outcome {
-        Outcome::Complete => StatusCode::OK,
-        Outcome::Incomplete => StatusCode::MULTI_STATUS,
-        Outcome::Refused => StatusCode::UNPROCESSABLE_ENTITY,
-    };
-    (status, Json(reload)).into_response()
-}
-
-fn applied(reload: Option<Reload>) -> Response {
-    reload.map_or_else(|| StatusCode::NO_CONTENT.into_response(), reloaded)
-}
-
-/// Sessions that were cut off, with the status that fits.
-pub fn cut(cut: Cut) -> Response {
-    let status = if cut.hanging.is_empty() { StatusCode::OK } else { StatusCode::MULTI_STATUS };
-    (status, Json(cut)).into_response()
 }

@@ -25,7 +25,7 @@ pub struct Session {
     pub read_only: bool,
     /// What it did.
     pub operations: Operations,
-    /// Requests that have begun and not ended.
+    /// Requests that have begun and not ended; those that are done in one go without a worker are one.
     pub in_flight: u64,
     /// The age of the oldest of them.
     pub oldest_ms: Option<u64>,
@@ -48,9 +48,9 @@ pub struct Operations {
     pub flushes: u64,
     /// All others.
     pub others: u64,
-    /// Bytes sent as READ data.
+    /// Bytes of READ requests that were done.
     pub bytes_read: u64,
-    /// Bytes taken as WRITE data.
+    /// Bytes of WRITE requests that were done.
     pub bytes_written: u64,
     /// Requests answered with an error.
     pub errors: u64,

@@ -10,12 +10,13 @@ use std::time::SystemTime;
 
 type Totals = BTreeMap<ExportName, (Readings, u64)>;
 
-const STATES: [(State, &str); 5] = [
+const STATES: [(State, &str); 6] = [
     (State::Serving, "serving"),
     (State::Unavailable, "unavailable"),
     (State::KeptBack, "kept_back"),
     (State::Fencing, "fencing"),
     (State::Poisoned, "poisoned"),
+    (State::Placeholder, "placeholder"),
 ];
 
 /// All of them.
@@ -26,7 +27,7 @@ pub fn figures(shared: &Shared, hanging: usize, since: SystemTime) -> Vec<Family
     families.extend(requests(&totals));
     families.push(latency(&totals));
     families.extend(shared.reloads.figures());
-    families.push(shared.roll.endings());
+    families.extend([shared.roll.endings(), shared.roll.refusals()]);
     families.extend(process::figures(since));
     families
 }
@@ -59,8 +60,8 @@ fn exports_and_sessions(shared: &Shared, totals: &Totals, hanging: usize) -> Vec
     }
     let present = shared.roll.present();
     let (secured, in_flight) = present.iter().fold((0.0, 0.0), |(tls, in_flight), present| {
-        let flying = present.sitter.in_flight.load(std::sync::atomic::Ordering::Relaxed);
-        (tls + f64::from(u8::from(present.tls.is_some())), in_flight + flying as f64)
+        let inside = present.sitter.turnstile.inside() as f64;
+        (tls + f64::from(u8::from(present.tls.is_some())), in_flight + inside)
     });
     let gauge = |name, help, value| Family::new(name, Kind::Gauge, help).with(&[], value);
     vec![

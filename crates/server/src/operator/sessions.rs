@@ -1,5 +1,6 @@
 //! Sessions as they are told, and ending one.
 
+use super::count;
 use crate::fence::Waits;
 use crate::roll::{Present, Roll};
 use control::view::{Cut, Hanging, Operations, Session};
@@ -21,7 +22,7 @@ pub fn session(present: &Present) -> Session {
         since: control::time(present.since),
         read_only: present.is_read_only(),
         operations: operations(&sitter.meter.read()),
-        in_flight: sitter.in_flight.load(Ordering::Relaxed),
+        in_flight: count(sitter.turnstile.inside()),
         oldest_ms: sitter.busy_for().map(ms),
         idle_ms: (active > 0).then(|| uptime_ms().saturating_sub(active)),
     }

@@ -1,4 +1,4 @@
-//! A file system that hangs when it is told to.
+//! Requests that hang, for real: a file system that is frozen.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,6 +1,7 @@
 //! What the server's stories share.
 #![allow(dead_code, reason = "each story uses its part")]
 
+pub mod failing;
 pub mod frozen;
 pub mod manager;
 pub mod place;
