@@ -53,6 +53,7 @@ fn plan() -> Plan {
     ];
     let mut moved = step(Action::Replace, "vol-1", Some("/dev/vdc"), Some("/dev/vdb"));
     moved.changes = vec![change("exportname", "/dev/vdc", "/dev/vdb"), change("readonly", "true", "false")];
+    moved.reason = Some("the export leads to another store".into());
     let mut swapped = step(Action::Replace, "vol-6", Some("/dev/vdf"), Some("/dev/vdf"));
     swapped.changes = vec![change("disk", "serial:1", "serial:2")];
     swapped.reason = Some("another disk is there".into());

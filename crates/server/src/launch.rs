@@ -203,7 +203,9 @@ impl<'a> Start<'a> {
         if background {
             daemon::ready().map_err(|error| Exit::Launch(format!("cannot leave the terminal: {error}")))?;
         }
+        shared.notify.serving(&shared, acceptor.pulse()).map_err(cannot)?;
         wait_for_the_end(signals, &requests, &shared);
+        shared.notify.stopping();
         acceptor.stop();
         controls.stop();
         control.remove();

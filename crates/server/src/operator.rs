@@ -79,7 +79,7 @@ impl Controls for Operator {
     }
 
     fn set_log_level(&self, level: Level, by: Caller) {
-        self.changes.say("log-level", Some(&level.to_string()), by);
+        self.changes.say("log-level", Some(("level", &level.to_string())), by);
         self.shared.log.set_level(level.into());
     }
 
@@ -102,13 +102,13 @@ impl Controls for Operator {
     fn end_session(&self, id: u64, timeout: Duration, by: Caller) -> Result<Cut, Refusal> {
         let found = self.shared.roll.find(id);
         let present = found.ok_or_else(|| Refusal::NotFound(format!("there is no session {id}")))?;
-        self.changes.say("end", Some(&present.export.to_string()), by);
+        self.changes.say("end", Some(("session", &id.to_string())), by);
         let waits = Waits::until(Instant::now() + timeout);
         Ok(sessions::end(&self.shared.roll, &present, waits))
     }
 
     fn clear(&self, export: &str, by: Caller) -> Result<bool, Refusal> {
-        self.changes.say("clear", Some(export), by);
+        self.changes.say("clear", Some(("export", export)), by);
         let catalog = self.shared.catalog();
         let entry = catalog.find(export.as_bytes());
         let entry = entry.ok_or_else(|| Refusal::NotFound(format!("there is no export {export}")))?;

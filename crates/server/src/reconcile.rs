@@ -84,6 +84,7 @@ impl Reconciler {
     pub fn reload(&mut self, waits: Waits) -> Reload {
         let began = Instant::now();
         self.shared.reloads.begin();
+        self.shared.notify.reloading();
         self.shared.log.info("reconfiguration request received");
         self.report.say(Level::Notice, Line::new("reload requested").with("file", self.main.display()));
         let reload = match self.read(&self.files) {
@@ -91,6 +92,7 @@ impl Reconciler {
             Err(refused) => self.refuse(&refused, began),
         };
         self.shared.reloads.end(&reload);
+        self.shared.notify.reloaded();
         reload
     }
 

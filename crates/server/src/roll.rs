@@ -89,6 +89,12 @@ impl Roll {
         self.lock().present.values().cloned().collect()
     }
 
+    /// How many there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.lock().present.len()
+    }
+
     /// One of them.
     #[must_use]
     pub fn find(&self, id: u64) -> Option<Arc<Present>> {
