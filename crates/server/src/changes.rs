@@ -172,7 +172,12 @@ fn remove(reconciler: &Reconciler, name: &str) -> Result<(), Refusal> {
     }
     // Deleted by somebody else, and not followed yet: the reload does what is asked for.
     let runs = reconciler.running().exports.get(&name.into()).is_some();
-    if runs { Ok(()) } else { Err(Refusal::NotFound(format!("there is no export {name}"))) }
+    // Whoever asks again because it hung is told whether it still does.
+    if runs || reconciler.hangs(name) {
+        Ok(())
+    } else {
+        Err(Refusal::NotFound(format!("there is no export {name}")))
+    }
 }
 
 /// A file is not touched when the reload behind it would come to nothing.

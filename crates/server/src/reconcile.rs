@@ -140,6 +140,13 @@ impl Reconciler {
         &self.running
     }
 
+    /// A disk of this export is not free, because a request does not come back.
+    #[must_use]
+    pub fn hangs(&self, name: &str) -> bool {
+        let hanging = self.hanging.lock().unwrap_or_else(PoisonError::into_inner);
+        hanging.iter().any(|medium| medium.name.as_bytes() == name.as_bytes())
+    }
+
     /// Where texts come from, and the main one of them.
     #[must_use]
     pub fn sources(&self) -> (&Files, &Path) {
