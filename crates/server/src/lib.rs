@@ -32,6 +32,7 @@ mod pidfile;
 mod pool;
 mod prepare;
 mod privileges;
+mod rate;
 mod reconcile;
 mod reloads;
 mod report;
