@@ -16,6 +16,9 @@ const NEEDED: &[(&str, &str, &str)] = &[
     ("nbdkit", "nbdkit", "the kit's own client, comparison"),
     ("nbd-server", "nbd-server", "comparison with the original"),
     ("strace", "strace", "faults of system calls"),
+    ("unshare", "util-linux", "logs and directories of the system, in mount namespaces"),
+    ("systemd-analyze", "systemd", "the example units"),
+    ("systemd-socket-activate", "systemd", "sockets that systemd opens"),
     ("fio", "fio", "workloads"),
     ("c++", "g++", "fuzz targets"),
     // GLib itself comes with the original server.
@@ -26,7 +29,16 @@ const NEEDED: &[(&str, &str, &str)] = &[
     ("openssl", "openssl", "OpenSSL as a client"),
     ("promtool", "prometheus", "metrics and alert rules as Prometheus reads them"),
     ("tmux", "tmux", "nbdctl in a terminal"),
+    ("mariadbd", "mariadb-server", "drift against MariaDB"),
+    ("postgres", "postgresql", "drift against PostgreSQL"),
+    ("sqlite3", "sqlite3", "drift against SQLite"),
+    ("go", "golang-go", "the integration guide's Go program"),
+    ("systemd-analyze", "systemd", "units as systemd reads them"),
 ];
+
+/// Packages whose daemon would start at the next boot (the original would take port 10809), and its service.
+const DAEMONS: &[(&str, &str)] =
+    &[("nbd-server", "nbd-server"), ("mariadb-server", "mariadb"), ("postgresql", "postgresql")];
 
 /// Has every program of the list there, or says aloud which tests will not run.
 pub fn provide() {
@@ -36,12 +48,14 @@ pub fn provide() {
         println!("== installing {}", packages.join(" "));
         let _quiet = NoDaemons::begin();
         let fresh = |package| !Path::new(&format!("/var/lib/dpkg/info/{package}.list")).exists();
-        let original_is_new = packages.contains(&"nbd-server") && fresh("nbd-server");
+        let new: Vec<_> =
+            DAEMONS.iter().filter(|(package, _)| packages.contains(package) && fresh(package)).collect();
         install(&packages);
-        if original_is_new {
-            // It would start at the next boot and take port 10809.
-            let _ =
-                Run::new("update-rc.d").args(["nbd-server", "disable"]).quiet().go("nbd-server stays off");
+        for (_, service) in new {
+            let _ = Run::new("update-rc.d")
+                .args([service, "disable"])
+                .quiet()
+                .go(&format!("{service} stays off"));
         }
     }
     for (program, package, about) in missing() {
@@ -75,7 +89,13 @@ fn openssl_is_there() -> bool {
 }
 
 fn missing() -> impl Iterator<Item = &'static (&'static str, &'static str, &'static str)> {
-    NEEDED.iter().filter(|(program, ..)| tool(program).is_none())
+    NEEDED.iter().filter(|(program, ..)| tool(program).is_none() && !is_of_postgresql(program))
+}
+
+/// Debian keeps PostgreSQL's server by version, where no PATH leads.
+fn is_of_postgresql(program: &str) -> bool {
+    let versions = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
+    versions.map(|version| version.path().join("bin").join(program)).any(|path| path.is_file())
 }
 
 fn can_install() -> bool {

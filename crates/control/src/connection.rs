@@ -29,8 +29,8 @@ use tower::ServiceExt;
 const HEADER_TIME: Duration = Duration::from_secs(30);
 /// A name is 4 KiB at most, three times that in a path.
 const HEADER_MAX: usize = 32 << 10;
-/// For whoever is turned away to read why.
-const LEAVE_TIME: Duration = Duration::from_secs(1);
+/// For whoever is turned away to ask, and then to read why.
+const LEAVE_TIME: Duration = Duration::from_secs(2);
 
 /// What is answered on a socket.
 #[derive(Clone)]
@@ -104,12 +104,13 @@ async fn caught(answer: impl Future<Output = Response>) -> Response {
 /// Says why there is no place, and closes.
 pub(crate) async fn turn_away<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, limit: &str) {
     let failure = Failure::new(StatusCode::SERVICE_UNAVAILABLE, format!("there are {limit} already"));
-    let text = failure.in_full();
+    let (text, mut unread) = (failure.in_full(), [0; 4096]);
+    // An answer that comes before its request is none to some clients (Go's net/http).
+    let _ = timeout(LEAVE_TIME, stream.read(&mut unread)).await;
     let _ = timeout(LEAVE_TIME, async {
         stream.write_all(text.as_bytes()).await?;
         stream.shutdown().await?;
-        // Closed with a request unread, the answer might be lost on its way.
-        let mut unread = [0; 4096];
+        // Nor is one to whoever cannot send the rest of his request.
         while stream.read(&mut unread).await? > 0 {}
         std::io::Result::Ok(())
     })

@@ -1,7 +1,8 @@
 //! What an operator is told and may ask for: plain values that the server fills in, and the socket on which they are
 //! had (HTTP and JSON, on a thread of its own).
 //!
-//! Follow one question: `serve.rs` accepts, `api.rs` finds the route, the server answers through [`Controls`], a value of
+//! Follow one question: `serve.rs` accepts, `connection.rs` reads a request, `pace.rs` lets it in, `api/` has its route, `ask.rs`
+//! says what it brings, `desk.rs` asks the server through [`Controls`] and waits where that may take long, a value of
 //! `view/` goes back as JSON. How anything runs is not known in here.
 #![forbid(unsafe_code)]
 

@@ -26,7 +26,7 @@ const METRICS_MAX: usize = 32;
 /// same processor.
 const NICER: i32 = 10;
 /// What is being answered may be finished when the thread ends.
-const GRACE: Duration = Duration::from_millis(500);
+const GRACE: Duration = Duration::from_secs(1);
 /// Until accepting is tried again: there are no descriptors left.
 const AGAIN: Duration = Duration::from_millis(100);
 
@@ -47,7 +47,7 @@ pub struct Running {
 }
 
 impl Running {
-    /// Ends event streams, finishes what is being answered if that takes under half a second, and ends the thread. Calls
+    /// Ends event streams, finishes what is being answered if that takes under a second, and ends the thread. Calls
     /// of the server that have begun go on, and nobody hears their answer.
     pub fn stop(self) {
         drop(self);

@@ -57,12 +57,15 @@ fn what_is_being_answered_is_finished() {
     let mut connection = setup.connect();
     connection.raw(b"POST /v1/reload HTTP/1.1\r\nhost: x\r\n\r\n");
     setup.fake.wait_until_inside(1);
-    let fake = setup.fake.clone();
-    // As a reload that ends while the server does.
+    let (fake, socket) = (setup.fake.clone(), setup.socket.clone());
+    let thread = thread::spawn(move || stopped(setup));
+    // Once nobody is let in any more the end has begun, and only then the reload is over.
+    while UnixStream::connect(&socket).is_ok() {}
     fake.release();
-    let _setup = stopped(setup);
-    assert_eq!(connection.reply().status, 200);
+    let reply = connection.reply();
+    assert_eq!((reply.status, reply.header("connection")), (200, Some("close")));
     assert!(connection.is_closed());
+    drop(thread.join().expect("it ends"));
 }
 
 #[test]

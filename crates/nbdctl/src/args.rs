@@ -1,5 +1,6 @@
 //! The table of words: what may be typed. What each does stands in `words/`.
 
+mod drift;
 mod values;
 
 use crate::exit::Exit;
@@ -8,6 +9,7 @@ use control::view::Level;
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use drift::{DATABASE_VARIABLE, Drift};
 pub use values::Setting;
 
 /// Where the server listens where nothing is said.
@@ -36,7 +38,8 @@ pub struct Server {
         env = "NBDCTL_SOCKET",
         default_value = DEFAULT_SOCKET,
         value_hint = ValueHint::FilePath,
-        hide_env_values = true
+        hide_env_values = true,
+        display_order = 100
     )]
     pub socket: PathBuf,
     /// How long the server may take, fractions allowed
@@ -45,6 +48,7 @@ pub struct Server {
         global = true,
         value_name = "SECONDS",
         default_value = "30",
+        display_order = 101,
         value_parser = values::patience
     )]
     pub timeout: Duration,
@@ -79,6 +83,8 @@ pub enum Word {
     Events(Events),
     /// From which level on lines are logged; with LEVEL, set it
     LogLevel(LogLevel),
+    /// Who disagrees among files, server, devices and a database; with --fix, files follow the database
+    Drift(Drift),
     /// Figures in Prometheus' text format
     Metrics,
     /// Exports and sessions live, with rates

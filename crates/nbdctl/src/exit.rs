@@ -58,6 +58,23 @@ impl Exit {
         }
     }
 
+    /// What a reload came to for the export whose file was changed before it. What is broken elsewhere harms only itself
+    /// (P5): it holds up nobody who wants to detach this disk. Once anything hangs, nobody is told that all is well.
+    #[must_use]
+    pub fn of_change(reload: &Reload, export: &str) -> Self {
+        let plan = &reload.plan;
+        let kept = plan.kept_back.iter().any(|kept| kept.exports.iter().any(|name| name == export));
+        let blocked = plan.steps.iter().any(|step| step.action == Action::Block && step.export == export);
+        // A reason is there for what hangs, or was not settled, or cannot be used; not for what was kept back.
+        let elsewhere = reload.hanging.is_empty() && reload.reason.is_none() && !kept && !blocked;
+        match reload.outcome {
+            Outcome::Complete => Self::Done,
+            Outcome::Incomplete if elsewhere => Self::Done,
+            // Its file is another than before all the same.
+            Outcome::Incomplete | Outcome::Refused => Self::Partly,
+        }
+    }
+
     /// What a reload would come to, as far as that can be seen beforehand: nobody knows what will hang.
     #[must_use]
     pub fn of_plan(plan: &Plan) -> Self {
@@ -116,6 +133,8 @@ mod tests {
             changes: Vec::new(),
             reason: None,
             keeps_sessions: false,
+            file: None,
+            settings: Default::default(),
         }
     }
 
@@ -141,6 +160,41 @@ mod tests {
         assert_eq!(Exit::of_plan(&held), Exit::Partly);
         held.refused.push(problem());
         assert_eq!(Exit::of_plan(&held), Exit::Refused, "a refusal counts more than what is kept back");
+    }
+
+    #[test]
+    fn a_file_that_is_broken_elsewhere_does_not_hold_up_a_change() {
+        let reload = |outcome, kept: &str| Reload {
+            outcome,
+            reason: None,
+            generation: 2,
+            plan: Plan {
+                kept_back: vec![KeptBack { exports: vec![kept.into()], problem: problem() }],
+                ..Plan::default()
+            },
+            added: 0,
+            changed: 0,
+            removed: 1,
+            kept: 1,
+            fenced: 0,
+            hanging: Vec::new(),
+            took_ms: 1,
+        };
+        let elsewhere = reload(Outcome::Incomplete, "vol-2");
+        assert_eq!(Exit::of_reload(&elsewhere), Exit::Partly);
+        assert_eq!(Exit::of_change(&elsewhere, "vol-1"), Exit::Done);
+        assert_eq!(Exit::of_change(&elsewhere, "vol-2"), Exit::Partly);
+        let unsettled = Reload { reason: Some("something hangs".into()), ..elsewhere.clone() };
+        assert_eq!(Exit::of_change(&unsettled, "vol-1"), Exit::Partly);
+        let mut blocked = elsewhere;
+        blocked.plan.steps = vec![step(Action::Block)];
+        assert_eq!(Exit::of_change(&blocked, "vol-1"), Exit::Partly);
+        assert_eq!(Exit::of_change(&blocked, "vol-3"), Exit::Done);
+        assert_eq!(
+            Exit::of_change(&reload(Outcome::Refused, "x"), "vol-1"),
+            Exit::Partly,
+            "the file is changed"
+        );
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! What is said, and to whom: answers on standard output, what is wrong on standard error.
 
 use crate::client::{Answer, Failure};
+use crate::drift::without_passwords;
 use crate::exit::Exit;
 use crate::words;
 use std::fmt::Display;
@@ -116,7 +117,8 @@ impl<'a> Output<'a> {
             self.write(if self.colour { text.ansi().to_string() } else { text.to_string() }.as_bytes());
             return Exit::Done;
         }
-        let _ = self.err.write_all(text.to_string().as_bytes());
+        // What was typed is shown, and may be a URL with a password.
+        let _ = self.err.write_all(without_passwords(&text.to_string()).as_bytes());
         Exit::Usage
     }
 

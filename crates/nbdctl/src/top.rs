@@ -16,7 +16,7 @@ use crate::exit::Exit;
 use crate::output::Output;
 use feed::Seen;
 use keys::Wish;
-use screen::{Happened, Screen};
+use screen::Screen;
 use state::State;
 use std::io::IsTerminal;
 use std::sync::mpsc::{Receiver, TryRecvError};
@@ -26,12 +26,13 @@ use std::time::{Duration, Instant};
 const TICK: Duration = Duration::from_millis(100);
 
 pub fn run(client: Client, wanted: &args::Top, output: &mut Output) -> Result<Exit, Failure> {
-    if !wanted.once && !(std::io::stdout().is_terminal() && std::io::stdin().is_terminal()) {
+    let terminal = std::io::stdout().is_terminal() && std::io::stdin().is_terminal();
+    if !(wanted.once || terminal) {
         return Err(Failure::Usage("top needs a terminal; --once prints one picture".into()));
     }
     // Whoever cannot be asked at all is told so in a sentence, not on a screen.
     let first = feed::look(&client)?;
-    let mut state = State::new(wanted.sessions);
+    let mut state = State::new(wanted.sessions, wanted.interval);
     state.see(Seen::Look(Box::new(first)));
     if wanted.once {
         std::thread::sleep(wanted.interval);
@@ -41,23 +42,12 @@ pub fn run(client: Client, wanted: &args::Top, output: &mut Output) -> Result<Ex
     }
     let seen = feed::start(client, wanted.interval).map_err(|error| Failure::Here(error.to_string()))?;
     let screen = Screen::open().map_err(|error| Failure::Here(format!("the terminal: {error}")))?;
-    let ended = show(screen, &mut state, &seen);
-    match ended.map_err(|error| Failure::Here(format!("the terminal: {error}")))? {
-        Ended::Wished => Ok(Exit::Done),
-        Ended::BySignal(signal) => {
-            screen::die_of(signal);
-            Ok(Exit::Done)
-        }
-    }
-}
-
-enum Ended {
-    Wished,
-    BySignal(i32),
+    show(screen, &mut state, &seen).map_err(|error| Failure::Here(format!("the terminal: {error}")))?;
+    Ok(Exit::Done)
 }
 
 /// Draws until somebody has had enough. The terminal is given back when this returns.
-fn show(mut screen: Screen, state: &mut State, seen: &Receiver<Seen>) -> std::io::Result<Ended> {
+fn show(mut screen: Screen, state: &mut State, seen: &Receiver<Seen>) -> std::io::Result<()> {
     loop {
         loop {
             match seen.try_recv() {
@@ -67,14 +57,10 @@ fn show(mut screen: Screen, state: &mut State, seen: &Receiver<Seen>) -> std::io
             }
         }
         screen.draw(|frame| draw::live(frame, state, Instant::now()))?;
-        match screen.wait(TICK)? {
-            Happened::Nothing => {}
-            Happened::Signal(signal) => return Ok(Ended::BySignal(signal)),
-            Happened::Key(key) => match keys::wish(key) {
-                Some(Wish::Quit) => return Ok(Ended::Wished),
-                Some(wish) => state.follow(wish),
-                None => {}
-            },
+        match screen.wait(TICK)?.and_then(keys::wish) {
+            Some(Wish::Quit) => return Ok(()),
+            Some(wish) => state.follow(wish),
+            None => {}
         }
     }
 }

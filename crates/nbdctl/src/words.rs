@@ -14,6 +14,7 @@ mod status;
 
 use crate::args::{Cli, Word};
 use crate::client::{Ask, Client, Failure, Path};
+use crate::drift;
 use crate::exit::Exit;
 use crate::output::Output;
 use crate::text::shown;
@@ -47,6 +48,7 @@ fn carry_out(cli: &Cli, output: &mut Output) -> Result<Exit, Failure> {
         Word::Remove(remove) => edit::remove(&client, remove, output),
         Word::Events(events) => events::run(&client, events, output),
         Word::LogLevel(level) => status::log_level(&client, level, output),
+        Word::Drift(drift) => drift::run(&client, drift, output),
         Word::Metrics => as_it_came(&client, Path::at("/metrics"), output),
         Word::Openapi => as_it_came(&client, Path::v1("openapi.json"), output),
         Word::Top(top) => top::run(client, top, output),
@@ -67,6 +69,7 @@ fn wants_json(word: &Word) -> bool {
         Word::Remove(remove) => remove.json.json,
         Word::Events(events) => events.json.json,
         Word::LogLevel(level) => level.json.json,
+        Word::Drift(drift) => drift.json.json,
         Word::Metrics | Word::Openapi | Word::Top(_) | Word::Explain(_) | Word::Completions(_) => false,
     }
 }

@@ -23,6 +23,8 @@ fn step(action: Action, export: &str, old: Option<&str>, new: Option<&str>) -> S
         changes: Vec::new(),
         reason: None,
         keeps_sessions: false,
+        file: None,
+        settings: Default::default(),
     }
 }
 
@@ -51,8 +53,9 @@ fn plan() -> Plan {
     ];
     let mut moved = step(Action::Replace, "vol-1", Some("/dev/vdc"), Some("/dev/vdb"));
     moved.changes = vec![change("exportname", "/dev/vdc", "/dev/vdb"), change("readonly", "true", "false")];
+    moved.reason = Some("the export leads to another store".into());
     let mut swapped = step(Action::Replace, "vol-6", Some("/dev/vdf"), Some("/dev/vdf"));
-    swapped.changes = vec![change("identity", "serial:1", "serial:2")];
+    swapped.changes = vec![change("disk", "serial:1", "serial:2")];
     swapped.reason = Some("another disk is there".into());
     let mut kept_on = step(Action::Remove, "vol-7", Some("/dev/vdg"), None);
     kept_on.keeps_sessions = true;
@@ -112,7 +115,7 @@ fn a_plan_reads_like_a_diff() {
             "~ vol-2 prerun: \"\" → \"a b\"",
             "~ vol-1 /dev/vdc → /dev/vdb (1 session will be fenced)",
             "~ vol-1 readonly: true → false",
-            "~ vol-6 identity: serial:1 → serial:2 (another disk is there)",
+            "~ vol-6 disk: serial:1 → serial:2 (another disk is there)",
             "- vol-3 /dev/vdc (2 sessions will be fenced)",
             "- vol-7 /dev/vdg (1 session stays on the old disk)",
             "~ homes for some of its clients (some of 5 sessions will be fenced)",
@@ -261,10 +264,18 @@ fn a_configuration_is_checked_from_a_file_standard_input_or_where_the_server_has
         ]
     );
     assert_eq!(ran.code, 2);
-    server.fake.says().check.refused = vec![problem("/etc/config", Some(9), None, "no group")];
-    let ran = server.ctl(&["check"]);
-    assert_eq!(ran.code, 1);
-    assert!(ran.lines().contains(&"! /etc/config:9: no group"), "{}", ran.out);
+    server.fake.says().check.refused = vec![problem("/etc/nbd-server/config", Some(9), None, "no group")];
+    for (args, said) in [
+        (&["check"][..], "! /etc/nbd-server/config:9: no group".to_owned()),
+        (&["check", "-"], "! standard input:9: no group".to_owned()),
+        (&["check", file], format!("! {file}:9: no group")),
+    ] {
+        let ran = server.ctl(args);
+        assert_eq!(ran.code, 1);
+        assert!(
+            ran.lines().contains(&said.as_str()) && ran.lines().contains(&"# /etc/config:2: unknown key")
+        );
+    }
     let ran = server.ctl(&["check", "--json"]);
     let told: Check = serde_json::from_str(&ran.out).expect("the check");
     assert_eq!((ran.code, told), (1, server.fake.says().check.clone()));
@@ -337,7 +348,13 @@ fn an_export_is_added_and_removed_with_or_without_its_reload() {
     }
     server.fake.says().refusal = None;
     server.fake.says().reload.outcome = Outcome::Incomplete;
-    assert_eq!(server.ctl(&["add", "vol-9", "/dev/vdc"]).code, 2);
+    server.fake.says().reload.plan.kept_back = vec![kept()];
+    let ran = server.ctl(&["remove", "vol-9"]);
+    assert_eq!(ran.code, 0, "it is gone, whatever else is broken");
+    assert!(ran.err.contains("= vol-4 kept back"), "and that is said: {}", ran.err);
+    assert_eq!(server.ctl(&["add", "vol-4", "/dev/vdc"]).code, 2);
+    server.fake.says().reload.hanging = vec![hanging("vol-1", None)];
+    assert_eq!(server.ctl(&["remove", "vol-9"]).code, 2);
     server.fake.says().reload.outcome = Outcome::Refused;
-    assert_eq!(server.ctl(&["remove", "vol-9"]).code, 1);
+    assert_eq!(server.ctl(&["remove", "vol-9"]).code, 2, "its file is gone");
 }

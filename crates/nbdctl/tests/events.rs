@@ -8,7 +8,7 @@ use control::view::Level;
 use std::io::{BufRead, BufReader};
 use std::process::{Child, ChildStderr, ChildStdout, Stdio};
 use std::sync::mpsc::{RecvTimeoutError, channel};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// The program while it listens.
 struct Listener {
@@ -74,6 +74,21 @@ impl Drop for Listener {
     }
 }
 
+/// # Panics
+/// Where it does not end for all that happens.
+fn publish_until_it_ends(server: &Server, child: &mut Child) {
+    let until = Instant::now() + Duration::from_secs(20);
+    while child.try_wait().expect("it is ours").is_none() {
+        server.fake.publish(Level::Info, &Line::new("tick"));
+        server.fake.publish(Level::Info, &Line::new("tick"));
+        std::thread::yield_now();
+        if Instant::now() > until {
+            let _ = child.kill();
+            panic!("it does not end");
+        }
+    }
+}
+
 #[test]
 fn who_follows_hears_everything_in_order_as_it_happens() {
     let server = Server::start();
@@ -116,11 +131,7 @@ fn without_following_it_ends_with_the_time_or_with_the_last_event_that_was_wante
     // What is wanted is counted, not what comes in one piece.
     let child = command(&server.socket(), &["events", "-f", "-n", "5"]).stdout(Stdio::piped()).spawn();
     let mut child = child.expect("the program runs");
-    while child.try_wait().expect("it is ours").is_none() {
-        server.fake.publish(Level::Info, &Line::new("tick"));
-        server.fake.publish(Level::Info, &Line::new("tick"));
-        std::thread::yield_now();
-    }
+    publish_until_it_ends(&server, &mut child);
     let output = child.wait_with_output().expect("it has ended");
     assert_eq!(output.status.code(), Some(0));
     assert_eq!(String::from_utf8_lossy(&output.stdout).lines().count(), 5);
@@ -146,9 +157,6 @@ fn nobody_is_followed_for_a_reader_who_has_gone() {
     let server = Server::start();
     let mut listener = Listener::start(&server, &["events", "-f"]);
     listener.out = None;
-    while listener.child.try_wait().expect("it is ours").is_none() {
-        server.fake.publish(Level::Info, &Line::new("tick"));
-        std::thread::yield_now();
-    }
+    publish_until_it_ends(&server, &mut listener.child);
     assert_eq!(listener.code(), Some(0));
 }

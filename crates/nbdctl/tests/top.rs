@@ -5,6 +5,8 @@ mod common;
 use common::Server;
 use common::fake::{export, session};
 use control::view::{Hanging, State};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open};
 use std::path::Path;
 use testkit::Terminal;
 
@@ -154,22 +156,55 @@ fn a_server_that_goes_away_is_waited_for() {
     let screen = terminal.wait_for("its return", |screen| screen.contains("pid 4712"));
     assert!(!screen.contains("nobody listens on"), "{screen}");
     terminal.wait_for("rates again", |screen| row(screen, "busy").get(3) == Some(&"0"));
+    // Somebody who takes the question and does not answer: that is seen, and keys are heard all the same.
+    server.go();
+    std::fs::remove_file(server.socket()).expect("it is ours");
+    let silent = std::os::unix::net::UnixListener::bind(server.socket()).expect("a socket of ours");
+    terminal.wait_for("the silence", |screen| screen.contains("no answer (for "));
+    terminal.keys(&["s"]);
+    terminal.wait_for("sessions", |screen| screen.contains("PEER"));
     terminal.keys(&["q"]);
+    terminal.wait_for("the prompt", |screen| screen.trim_end().ends_with("\nready>"));
+    drop(silent);
+}
+
+/// Starts it so that its process is known.
+fn start(server: &Server, terminal: &Terminal) -> Pid {
+    let file = server.socket().with_file_name("pid");
+    let inner = format!("echo $$ >{}; exec \"$NBDCTL\" top -i 0.2", file.display());
+    terminal.line(&format!("echo what was here; sh -c '{inner}'"));
+    terminal.wait_for("exports", |screen| screen.contains("idle  "));
+    let text = std::fs::read_to_string(file).expect("it wrote its number");
+    text.trim().parse().ok().and_then(Pid::from_raw).expect("a number")
+}
+
+/// Somebody's connection breaks: nothing is left behind that reads the end of a terminal for ever.
+#[test]
+fn it_ends_with_its_terminal() {
+    let server = server();
+    for ignored in [None, Some("trap '' HUP")] {
+        let Some(terminal) = terminal("it_ends_with_its_terminal", &server) else { return };
+        ignored.into_iter().for_each(|line| terminal.line(line));
+        let pid = start(&server, &terminal);
+        let process = pidfd_open(pid, PidfdFlags::empty()).expect("it runs");
+        drop(terminal);
+        let mut ended = [PollFd::new(&process, PollFlags::IN)];
+        let time = Timespec { tv_sec: 20, tv_nsec: 0 };
+        let polled = poll(&mut ended, Some(&time));
+        if polled != Ok(1) {
+            let _ = rustix::process::kill_process(pid, Signal::KILL);
+        }
+        assert_eq!(polled, Ok(1), "it runs without a terminal");
+    }
 }
 
 #[test]
 fn a_signal_ends_it_as_any_program_and_the_terminal_is_given_back() {
     let server = server();
-    for (signal, code) in [("TERM", "143"), ("INT", "130"), ("HUP", "129")] {
+    for (signal, code) in [(Signal::TERM, "143"), (Signal::INT, "130"), (Signal::HUP, "129")] {
         let Some(terminal) = terminal("a_signal_ends_it", &server) else { return };
-        // The shell makes no job of its own of it: its children's parent is known.
-        terminal.line("echo what was here; (echo $$ >/dev/null; exec \"$NBDCTL\" top)");
-        terminal.wait_for("exports", |screen| screen.contains("idle  "));
-        let shell = terminal.fact("pane_pid");
-        let children = std::process::Command::new("ps").args(["-o", "pid=", "--ppid", &shell]).output();
-        let pid = String::from_utf8(children.expect("ps runs").stdout).expect("numbers");
-        let kill = std::process::Command::new("kill").args([&format!("-{signal}"), pid.trim()]).status();
-        assert!(kill.is_ok_and(|status| status.success()), "{pid:?}");
+        let pid = start(&server, &terminal);
+        rustix::process::kill_process(pid, signal).expect("it runs");
         is_as_before(&terminal, code);
     }
 }

@@ -37,7 +37,7 @@ fn without_a_server_the_socket_is_named_and_why() {
 fn who_may_not_connect_is_told_which_group_to_be_in() {
     let server = Server::start();
     let socket = server.socket();
-    std::fs::set_permissions(&socket, PermissionsExt::from_mode(0)).expect("it is ours");
+    std::fs::set_permissions(&socket, PermissionsExt::from_mode(0o000)).expect("it is ours");
     let args = ["nbdctl", "reload", "--socket", socket.to_str().expect("UTF-8")].map(Into::into);
     let (exit, out, err) = without_root(|| {
         let (mut out, mut err) = (Vec::new(), Vec::new());

@@ -1,8 +1,10 @@
 //! The sockets to listen on.
 
+mod activation;
 mod control;
 mod unix;
 
+pub use activation::{Activated, PID as LISTEN_PID, VARIABLES as LISTEN_VARIABLES, announced};
 pub use control::{ControlSockets, bind_control};
 
 use crate::access::Peer;
@@ -47,8 +49,8 @@ pub struct Wanted {
 pub struct Bound {
     /// One for each address.
     pub tcp: Vec<TcpListener>,
-    /// At most one.
-    pub unix: Option<UnixSocket>,
+    /// At most one that we have made.
+    pub unix: Vec<UnixSocket>,
     /// Addresses that were left out because others could be had.
     pub warnings: Vec<String>,
 }
@@ -77,13 +79,9 @@ pub fn bind(wanted: &Wanted) -> Result<Bound, BindError> {
         owner_key: "unixsock_owner",
     };
     let unix = wanted.unixsock.as_deref().map(|path| unix::bind(&asked(path))).transpose()?;
-    let mut bound = Bound { tcp: Vec::new(), unix, warnings: Vec::new() };
-    if bound.unix.is_none() || wanted.duallisten {
-        let opened = bind_tcp(wanted, &mut bound);
-        if let (Err(_), Some(unix)) = (&opened, &bound.unix) {
-            unix.remove();
-        }
-        opened?;
+    let mut bound = Bound { tcp: Vec::new(), unix: unix.into_iter().collect(), warnings: Vec::new() };
+    if bound.unix.is_empty() || wanted.duallisten {
+        bind_tcp(wanted, &mut bound).inspect_err(|_| bound.remove())?;
     }
     Ok(bound)
 }
@@ -93,15 +91,13 @@ impl Bound {
     #[must_use]
     pub fn listening(&self) -> Vec<String> {
         let tcp = self.tcp.iter().filter_map(|listener| listener.local_addr().ok());
-        let unix = self.unix.iter().map(|unix| format!("unix:{}", unix.path().display()));
+        let unix = self.unix.iter().map(|unix| format!("unix:{}", unix.file.path().display()));
         tcp.map(|address| address.to_string()).chain(unix).collect()
     }
 
     /// Removes the Unix socket's file.
     pub fn remove(&self) {
-        if let Some(unix) = &self.unix {
-            unix.remove();
-        }
+        self.unix.iter().for_each(|unix| unix.file.remove());
     }
 }
 
@@ -265,8 +261,8 @@ mod tests {
         assert!(!path.exists());
         drop(holder);
         let bound = bind(&wanted).expect("both are free");
-        assert_eq!((bound.tcp.len(), bound.unix.is_some()), (1, true));
-        bound.unix.expect("bound").remove();
+        assert_eq!((bound.tcp.len(), bound.unix.len()), (1, 1));
+        bound.remove();
     }
 
     /// C-084

@@ -12,6 +12,8 @@ use config::{SourceError, Sources};
 use control::view::{Check, Cut, ExportSettings, Plan, Problem, Reload};
 use control::{Caller, Line, Refusal};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
 use std::time::{Duration, Instant};
 
 /// See the module.
@@ -21,7 +23,15 @@ pub struct Changes {
     files: Files,
     main: PathBuf,
     command_line_export: bool,
+    /// When the next plan may be made.
+    next_plan: Mutex<Instant>,
 }
+
+/// After a plan the thread that makes them is left to others so many times as long as it took, whoever asks how often: it
+/// is the one that reloads, and it has the priority of data.
+const PAUSE: u32 = 4;
+/// No longer than this.
+const PAUSE_MAX: Duration = Duration::from_secs(1);
 
 impl Changes {
     /// Through these requests.
@@ -33,16 +43,15 @@ impl Changes {
         main: PathBuf,
         command_line_export: bool,
     ) -> Self {
-        Self { requests, report, files, main, command_line_export }
+        let next_plan = Mutex::new(Instant::now());
+        Self { requests, report, files, main, command_line_export, next_plan }
     }
 
     /// Who asked for what, before it is done.
-    pub fn say(&self, action: &'static str, export: Option<&str>, by: Caller) {
-        let line = Line::new("control request")
-            .with("action", action)
-            .maybe("export", export)
-            .with("pid", by.pid)
-            .with("uid", by.uid);
+    pub fn say(&self, action: &'static str, about: Option<(&'static str, &str)>, by: Caller) {
+        let line = Line::new("control request").with("action", action);
+        let line = about.into_iter().fold(line, |line, (key, value)| line.with(key, value));
+        let line = line.with("pid", by.pid).with("uid", by.uid);
         self.report.say(Level::Notice, line);
     }
 
@@ -60,7 +69,17 @@ impl Changes {
     /// # Errors
     /// As there.
     pub fn plan(&self, timeout: Duration) -> Result<Plan, Refusal> {
-        self.requests.ask(timeout, |reconciler| reconciler.plan())
+        let until = Instant::now() + timeout;
+        let mut next = self.next_plan.lock().unwrap_or_else(PoisonError::into_inner);
+        if *next > until || Instant::now() > until {
+            return Err(Refusal::Late("too many ask for a plan".into()));
+        }
+        thread::sleep(next.saturating_duration_since(Instant::now()));
+        let began = Instant::now();
+        let rest = until.saturating_duration_since(began);
+        let plan = self.requests.ask(rest, |reconciler| reconciler.plan());
+        *next = Instant::now() + (began.elapsed() * PAUSE).min(PAUSE_MAX);
+        plan
     }
 
     /// See [`control::Controls::check`].
@@ -84,7 +103,7 @@ impl Changes {
         timeout: Duration,
         by: Caller,
     ) -> Result<Option<Reload>, Refusal> {
-        self.say("add", Some(export), by);
+        self.say("add", Some(("export", export)), by);
         let (name, settings) = (export.to_owned(), settings.clone());
         self.and_reload(apply, timeout, move |reconciler| put(reconciler, &name, &settings))
     }
@@ -100,7 +119,7 @@ impl Changes {
         timeout: Duration,
         by: Caller,
     ) -> Result<Option<Reload>, Refusal> {
-        self.say("remove", Some(export), by);
+        self.say("remove", Some(("export", export)), by);
         let name = export.to_owned();
         self.and_reload(apply, timeout, move |reconciler| remove(reconciler, &name))
     }
@@ -110,7 +129,7 @@ impl Changes {
     /// # Errors
     /// As there.
     pub fn fence(&self, export: &str, timeout: Duration, by: Caller) -> Result<Cut, Refusal> {
-        self.say("fence", Some(export), by);
+        self.say("fence", Some(("export", export)), by);
         let (name, until) = (export.to_owned(), Instant::now() + timeout);
         self.requests.ask(timeout, move |reconciler| reconciler.fence(&name, Waits::until(until)))?
     }

@@ -4,6 +4,7 @@
 //! A fork would do as well, but needs `unsafe`; and this way the daemon's command line is exactly the one given, which
 //! people look for with `pgrep -f`.
 
+use crate::bind::{LISTEN_PID, LISTEN_VARIABLES, announced};
 use crate::exit::Exit;
 use rustix::process::{Pid, Signal, kill_process};
 use rustix::stdio::{dup2_stderr, dup2_stdin, dup2_stdout};
@@ -38,9 +39,10 @@ pub fn launch(early: &AtomicBool) -> Result<(), Exit> {
     let failed =
         |error: io::Error| Exit::Launch(format!("cannot start the server in the background: {error}"));
     let program = env::current_exe().map_err(failed)?;
-    close_inherited();
+    let passed = announced(false);
+    close_inherited(passed);
     for attempt in 1.. {
-        let mut child = spawn(&program).map_err(failed)?;
+        let mut child = spawn(&program, passed).map_err(failed)?;
         let mut said = Vec::new();
         if let Some(mut stdout) = child.stdout.take() {
             stdout.read_to_end(&mut said).map_err(failed)?;
@@ -60,20 +62,29 @@ pub fn launch(early: &AtomicBool) -> Result<(), Exit> {
 }
 
 /// What whoever starts us has left open (a lock, a pipe whose end somebody waits for) is not for a server that stays. The
-/// launcher itself has nothing open at this point.
-fn close_inherited() {
+/// launcher itself has nothing open at this point. Sockets that were passed for the server, from 3 on, are for it.
+fn close_inherited(passed: usize) {
     let Ok(open) = fs::read_dir("/proc/self/fd") else { return };
     let open: Vec<i32> = open.flatten().filter_map(|fd| fd.file_name().to_str()?.parse().ok()).collect();
-    for fd in open.into_iter().filter(|fd| *fd > 2) {
+    let kept = i32::try_from(passed).map_or(i32::MAX, |passed| passed.saturating_add(2));
+    for fd in open.into_iter().filter(|fd| *fd > kept) {
         let _ = nix::unistd::close(fd);
     }
 }
 
-fn spawn(program: &Path) -> io::Result<Child> {
+/// What was meant for the launching process is meant for the one in the background, whose number nobody knows yet.
+fn spawn(program: &Path, passed: usize) -> io::Result<Child> {
     let mut arguments = env::args_os();
     let mut command = Command::new(program);
     if let Some(name) = arguments.next() {
         command.arg0(name);
+    }
+    if passed > 0 {
+        command.env_remove(LISTEN_PID);
+    } else {
+        for variable in LISTEN_VARIABLES {
+            command.env_remove(variable);
+        }
     }
     command.args(arguments).env(MARK, "1").stdin(Stdio::null()).stdout(Stdio::piped()).spawn()
 }

@@ -75,12 +75,13 @@ pub fn decide<'a>(
 }
 
 impl Decision<'_> {
-    /// Why the export will be configured and not served.
+    /// Why the export will be configured and not served. A placeholder is not worth a word.
     pub fn unavailable(&self) -> impl Iterator<Item = Unavailable> {
         let wanted = match self.act {
             Act::Remove => None,
             Act::Stay(wanted) | Act::Place { wanted, .. } => Some(wanted),
         };
+        let wanted = wanted.filter(|wanted| !wanted.settings.is_placeholder());
         wanted.into_iter().flat_map(|wanted| {
             let reasons = wanted.finding.probe.as_ref().err().into_iter().chain(wanted.blocked);
             reasons.map(move |reason| Unavailable {
@@ -108,9 +109,8 @@ fn removal(name: &ExportName, before: Option<&Arc<Entry>>) -> Vec<Step> {
 
 /// Same storage: other settings, another size, other disks for some clients, or no right to the disk any more.
 fn stay(wanted: &Wanted<'_>, before: &Entry) -> Vec<Step> {
-    let name = &wanted.settings.name;
     let path = Some(wanted.settings.storage.path.clone());
-    let here = |action| Step { old: path.clone(), new: path.clone(), ..step(action, name) };
+    let here = |action| Step { old: path.clone(), ..wanted_step(action, wanted.settings) };
     let mut steps = Vec::new();
     let mut changes = told(config::export_changes(&before.settings, wanted.settings));
     let resized = wanted.finding.resized();
@@ -137,10 +137,9 @@ fn stay(wanted: &Wanted<'_>, before: &Entry) -> Vec<Step> {
 /// It is new, or leads to another store.
 fn place(wanted: &Wanted<'_>, before: Option<&Arc<Entry>>, moved: bool) -> Step {
     let Wanted { settings, finding, .. } = wanted;
-    let new = Some(settings.storage.path.clone());
     let size = finding.probe.as_ref().ok().and_then(|probe| Some(probe.as_ref()?.size));
     let Some(before) = before else {
-        return Step { new, size, ..step(Action::Add, &settings.name) };
+        return Step { size, ..wanted_step(Action::Add, settings) };
     };
     let (reason, mut changes) = if moved {
         let identity = |probe: &store::Probe| probe.identity.to_string();
@@ -153,17 +152,27 @@ fn place(wanted: &Wanted<'_>, before: Option<&Arc<Entry>>, moved: bool) -> Step 
     changes.extend(told(config::export_changes(&before.settings, settings)));
     Step {
         old: Some(before.settings.storage.path.clone()),
-        new,
         size,
         changes,
         reason: Some(reason.into()),
         keeps_sessions: settings.on_change == OnChange::Keep,
-        ..step(Action::Replace, &settings.name)
+        ..wanted_step(Action::Replace, settings)
     }
 }
 
 fn storage(old: &Storage, new: &Storage) -> Vec<Change> {
     told(config::storage_changes(old, new))
+}
+
+/// As the configuration wants it from now on.
+fn wanted_step(action: Action, settings: &Export) -> Step {
+    let origin = &settings.origin;
+    Step {
+        new: Some(settings.storage.path.clone()),
+        file: (origin.line > 0).then(|| origin.file.display().to_string()),
+        settings: config::settings_of(settings),
+        ..step(action, &settings.name)
+    }
 }
 
 fn step(action: Action, name: &ExportName) -> Step {
@@ -176,6 +185,8 @@ fn step(action: Action, name: &ExportName) -> Step {
         changes: Vec::new(),
         reason: None,
         keeps_sessions: false,
+        file: None,
+        settings: Default::default(),
     }
 }
 

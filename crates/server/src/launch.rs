@@ -1,7 +1,7 @@
 //! From the command line to a serving process, and back out.
 
 use crate::access::Peer;
-use crate::bind::{self, Wanted};
+use crate::bind::{self, Activated, BindError, Wanted};
 use crate::catalog::Entry;
 use crate::changes::Changes;
 use crate::cli::{self, Foreground, Invocation};
@@ -170,6 +170,7 @@ impl<'a> Start<'a> {
 
     /// Binds, writes the pid file, drops privileges, loads the exports, serves until SIGTERM.
     fn serve(&self, loaded: Loaded, background: bool, early: &AtomicBool) -> Result<(), Exit> {
+        let passed = Activated::take(background).map_err(|error| Exit::Bind(error.to_string()))?;
         // Before the first thread, which is the log's.
         privileges::forbid_gains(loaded.config.generic.user.as_deref()).map_err(Exit::Identity)?;
         let log = if background { Log::syslog() } else { Log::stderr() };
@@ -177,7 +178,7 @@ impl<'a> Start<'a> {
         // Before the first thread: signals that arrive from here on are kept for the loop below.
         let signals = Signals::new([SIGHUP, SIGTERM, SIGINT, SIGUSR1])
             .map_err(|error| Exit::Launch(format!("cannot take signals: {error}")))?;
-        let prepared = self.prepare(&loaded, background, &log);
+        let prepared = self.prepare(&loaded, background, passed, &log);
         let Prepared { bound, mut control, pid_file, tls } =
             prepared.inspect_err(|exit| log.error(exit.to_string()))?;
         let shared = Shared::new(log.clone(), Limits::default(), Sessions::within(descriptors));
@@ -193,7 +194,8 @@ impl<'a> Start<'a> {
         spawn("watch", move || watch::run(&watched, &hung, &kept)).map_err(cannot)?;
         let requests = Requests::start(reconciler).map_err(cannot)?;
         let operator = self.operator(&shared, &requests, hanging, listening);
-        let controls = control::serve(Arc::new(operator), control.take()).map_err(cannot)?;
+        let controls =
+            control::serve(Arc::new(operator), std::mem::take(&mut control.sockets)).map_err(cannot)?;
         if early.load(Ordering::SeqCst) {
             requests.hangup();
         }
@@ -232,20 +234,27 @@ impl<'a> Start<'a> {
         Operator::new(shared.clone(), changes, hanging, configuration, listening)
     }
 
-    fn prepare(&self, loaded: &Loaded, background: bool, log: &Log) -> Result<Prepared, Exit> {
+    fn prepare(
+        &self,
+        loaded: &Loaded,
+        background: bool,
+        mut passed: Activated,
+        log: &Log,
+    ) -> Result<Prepared, Exit> {
         let generic = &loaded.config.generic;
         let ids =
             privileges::resolve(generic.user.as_deref(), generic.group.as_deref()).map_err(Exit::Identity)?;
         let tls = self.load_tls(loaded)?;
-        let bound = bind::bind(&self.wanted(loaded)).map_err(|error| Exit::Bind(error.to_string()))?;
-        let control = bind::bind_control(&generic.control, ids.user).map_err(|error| {
-            bound.remove();
-            Exit::Bind(error.to_string())
-        })?;
+        let cannot = |error: BindError| Exit::Bind(error.to_string());
+        let note = passed.note(generic, self.invocation.listen.is_some());
+        let bound = passed.bound().map_or_else(|| bind::bind(&self.wanted(loaded)), Ok).map_err(cannot)?;
+        let control = bind::bind_control(&generic.control, ids.user, &mut passed)
+            .inspect_err(|_| bound.remove())
+            .map_err(cannot)?;
         for warning in bound.warnings.iter().chain(&control.warnings) {
             log.warning(warning);
         }
-        for note in &control.notes {
+        for note in control.notes.iter().chain(&note) {
             log.info(note);
         }
         // As in the original, -d alone writes none (C-029).

@@ -32,7 +32,7 @@ impl Acceptor {
         for listener in &bound.tcp {
             listener.set_nonblocking(true)?;
         }
-        if let Some(unix) = &bound.unix {
+        for unix in &bound.unix {
             unix.listener.set_nonblocking(true)?;
         }
         let run = move || accept_until(&shared, &bound, &stopped);
@@ -70,9 +70,7 @@ fn accept_until(shared: &Arc<Shared>, bound: &Bound, stop: &OwnedFd) {
             }
         }
     }
-    if let Some(unix) = &bound.unix {
-        unix.remove();
-    }
+    bound.remove();
 }
 
 fn accept_one(shared: &Arc<Shared>, bound: &Bound, number: usize) -> io::Result<()> {
@@ -84,7 +82,7 @@ fn accept_one(shared: &Arc<Shared>, bound: &Bound, number: usize) -> io::Result<
             welcome(shared, stream.into(), Peer::Ip(address.ip()));
         }
         None => {
-            let Some(unix) = &bound.unix else { return Ok(()) };
+            let Some(unix) = bound.unix.get(number - bound.tcp.len()) else { return Ok(()) };
             let (stream, _) = unix.listener.accept()?;
             stream.set_nonblocking(false)?;
             welcome(shared, stream.into(), Peer::Unix);

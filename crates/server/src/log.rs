@@ -1,5 +1,7 @@
-//! Where the server says things: standard error in the foreground, syslog in the background.
+//! Where the server says things: standard error in the foreground, syslog in the background, and in both cases the journal
+//! itself where that is what reads them.
 
+use crate::journald::{self, Journald};
 use crate::rate::Rate;
 use crate::stderr::Stderr;
 use crate::syslog::Syslog;
@@ -76,6 +78,8 @@ enum Sink {
         to: Arc<Stderr>,
     },
     Syslog(Syslog),
+    /// With the facts of events as fields; where it is away, in words by the other way.
+    Journald(Journald, Box<Sink>),
     #[cfg(test)]
     Function(Box<Function>),
 }
@@ -93,13 +97,15 @@ impl Log {
     /// Lines on standard error.
     #[must_use]
     pub fn stderr() -> Self {
-        Self::new(Sink::Stderr { prefixed: stderr_is_the_journal(), to: Stderr::of_this_process() })
+        let prefixed = stderr_is_the_journal();
+        let native = prefixed && journald::is_there();
+        Self::new(Sink::Stderr { prefixed, to: Stderr::of_this_process() }.after(native, "nbd-server"))
     }
 
     /// Syslog, as the original: `nbd_server`, facility daemon, with the process's number.
     #[must_use]
     pub fn syslog() -> Self {
-        Self::new(Sink::Syslog(Syslog::new("nbd_server")))
+        Self::new(Sink::Syslog(Syslog::new("nbd_server")).after(journald::reads_syslog(), "nbd_server"))
     }
 
     /// Into a function.
@@ -142,7 +148,7 @@ impl Log {
     /// Writes a line of a reload, and tells whoever listens.
     pub fn event(&self, level: Level, line: &Line) {
         self.tell(level, line);
-        self.write(level, &line.to_string());
+        self.put(level, &line.to_string(), Some(line));
     }
 
     /// Tells whoever listens. The log has words of its own for it.
@@ -162,20 +168,15 @@ impl Log {
     /// Writes one line. What a client chose (a name) may stand in it: control characters become escapes, so that it
     /// stays one line.
     pub fn write(&self, level: Level, text: &str) {
+        self.put(level, text, None);
+    }
+
+    fn put(&self, level: Level, text: &str, line: Option<&Line>) {
         // Programs wait for the lines of a reload, whoever is tired of the others.
         if level as u8 > self.inner.level.load(Ordering::Relaxed) && !matters(text) {
             return;
         }
-        let text = one_line(text);
-        match &self.inner.sink {
-            Sink::Stderr { prefixed, to } => {
-                let line = if *prefixed { format!("<{}>{text}\n", level as u8) } else { format!("{text}\n") };
-                to.say(line, matters(&text));
-            }
-            Sink::Syslog(syslog) => syslog.send(level as u8, &text, matters(&text)),
-            #[cfg(test)]
-            Sink::Function(function) => function(level, &text),
-        }
+        self.inner.sink.take(level, &one_line(text), line);
     }
 
     /// Writes at most one line a second for each `key`: for what strangers can cause at any rate.
@@ -200,6 +201,30 @@ impl Log {
     /// What the server did.
     pub fn info(&self, text: impl AsRef<str>) {
         self.write(Level::Info, text.as_ref());
+    }
+}
+
+impl Sink {
+    /// Where there is a journal, it comes first.
+    fn after(self, journal: bool, ident: &'static str) -> Self {
+        if journal { Self::Journald(Journald::new(ident), Box::new(self)) } else { self }
+    }
+
+    fn take(&self, level: Level, text: &str, line: Option<&Line>) {
+        match self {
+            Self::Stderr { prefixed, to } => {
+                let line = if *prefixed { format!("<{}>{text}\n", level as u8) } else { format!("{text}\n") };
+                to.say(line, matters(text));
+            }
+            Self::Syslog(syslog) => syslog.send(level as u8, text, matters(text)),
+            Self::Journald(journald, otherwise) => {
+                if !journald.send(level as u8, text, line, matters(text)) {
+                    otherwise.take(level, text, line);
+                }
+            }
+            #[cfg(test)]
+            Self::Function(function) => function(level, text),
+        }
     }
 }
 

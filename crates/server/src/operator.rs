@@ -9,7 +9,7 @@ use crate::changes::Changes;
 use crate::fence::{Hanging, Waits};
 use crate::state::Shared;
 use control::metrics::Family;
-use control::view::{Check, Cut, Export, ExportSettings, Level, Plan, Reload, Session, Status};
+use control::view::{Check, Cut, Export, ExportSettings, Level, Plan, Reload, Session, State, Status};
 use control::{Caller, Controls, Events, Refusal};
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
@@ -53,9 +53,7 @@ impl Controls for Operator {
             last_reload: reloads.last,
             listening: self.listening.clone(),
             exports: count(catalog.entries().len()),
-            exports_not_serving: count(
-                states.filter(|state| *state != control::view::State::Serving).count(),
-            ),
+            exports_not_serving: count(states.filter(|state| !is_well(*state)).count()),
             sessions: count(self.shared.roll.present().len()),
             handshakes: count(self.shared.sessions.handshakes()),
             log_level: self.shared.log.level().into(),
@@ -81,7 +79,7 @@ impl Controls for Operator {
     }
 
     fn set_log_level(&self, level: Level, by: Caller) {
-        self.changes.say("log-level", Some(&level.to_string()), by);
+        self.changes.say("log-level", Some(("level", &level.to_string())), by);
         self.shared.log.set_level(level.into());
     }
 
@@ -104,13 +102,13 @@ impl Controls for Operator {
     fn end_session(&self, id: u64, timeout: Duration, by: Caller) -> Result<Cut, Refusal> {
         let found = self.shared.roll.find(id);
         let present = found.ok_or_else(|| Refusal::NotFound(format!("there is no session {id}")))?;
-        self.changes.say("end", Some(&present.export.to_string()), by);
+        self.changes.say("end", Some(("session", &id.to_string())), by);
         let waits = Waits::until(Instant::now() + timeout);
         Ok(sessions::end(&self.shared.roll, &present, waits))
     }
 
     fn clear(&self, export: &str, by: Caller) -> Result<bool, Refusal> {
-        self.changes.say("clear", Some(export), by);
+        self.changes.say("clear", Some(("export", export)), by);
         let catalog = self.shared.catalog();
         let entry = catalog.find(export.as_bytes());
         let entry = entry.ok_or_else(|| Refusal::NotFound(format!("there is no export {export}")))?;
@@ -137,6 +135,11 @@ impl Controls for Operator {
     ) -> Result<Option<Reload>, Refusal> {
         self.changes.remove(export, apply, timeout, by)
     }
+}
+
+/// Nobody has to look at it.
+fn is_well(state: State) -> bool {
+    matches!(state, State::Serving | State::Placeholder)
 }
 
 fn count(number: usize) -> u64 {

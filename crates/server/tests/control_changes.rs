@@ -133,7 +133,7 @@ fn what_is_refused_has_changed_nothing() {
         assert!(answer.to_string().contains(word), "{path} {settings}: {answer}");
         assert!(scene.state() == before, "{path} {settings}");
     };
-    refused("in-main", &good, 409, "config");
+    refused("in-main", &good, 409, "includedir");
     refused("two", &good, 409, "two.conf");
     refused("vol", &json!({}), 422, "exportname");
     refused("vol", &json!({"exportname": "/x", "readonyl": "true"}), 422, "readonly");

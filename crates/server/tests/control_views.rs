@@ -9,7 +9,7 @@ use serde_json::Value;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use testkit::spec::*;
-use testkit::{ServerProcess, skip_or_fail};
+use testkit::{ServerProcess, request_header, skip_or_fail};
 
 fn ask(server: &ServerProcess, path: &str) -> Value {
     serde_json::from_str(&server.control().get(path)).expect("JSON")
@@ -39,6 +39,10 @@ fn every_request_is_counted_once_by_kind_for_its_session_and_its_export() {
     }
     client.read(0, 1 << 17).expect("a large one");
     assert!(client.read(1 << 30, 4096).is_err(), "beyond the end");
+    // Together, so that they are answered together.
+    let together: Vec<u8> = (1..=4).flat_map(|cookie| request_header(0, CMD_READ, cookie, 0, 512)).collect();
+    client.send_bytes(&together).expect("sent");
+    client.recv_bytes(4 * (16 + 512)).expect("answered");
     client.write(0, &[1; 512]).expect("written");
     client.write(4096, &[1; 1024]).expect("written");
     client.zero(0, 0, 8192).expect("zeroed");
@@ -52,12 +56,12 @@ fn every_request_is_counted_once_by_kind_for_its_session_and_its_export() {
     let did = &session["operations"];
     let count = |of: &Value, key: &str| of[key].as_u64().expect("a number");
     let expected = [
-        ("reads", 5),
+        ("reads", 9),
         ("writes", 2),
         ("zeroes", 1),
         ("trims", 1),
         ("flushes", 3),
-        ("bytes_read", 3 * 4096 + (1 << 17)),
+        ("bytes_read", 3 * 4096 + (1 << 17) + 4 * 512),
         ("bytes_written", 1536),
         ("errors", 1),
     ];
@@ -72,7 +76,7 @@ fn every_request_is_counted_once_by_kind_for_its_session_and_its_export() {
     );
     assert_eq!(ask(&server, "/v1/exports/disk")["operations"], *did);
 
-    let kinds = [("read", 5.0), ("write", 2.0), ("zeroes", 1.0), ("trim", 1.0), ("flush", 3.0)];
+    let kinds = [("read", 9.0), ("write", 2.0), ("zeroes", 1.0), ("trim", 1.0), ("flush", 3.0)];
     for (kind, wanted) in kinds {
         let labels = format!("{{export=\"disk\",kind=\"{kind}\"}}");
         assert_eq!(figure(&server, &format!("nbd_server_requests_total{labels}")), Some(wanted), "{kind}");
@@ -87,13 +91,13 @@ fn every_request_is_counted_once_by_kind_for_its_session_and_its_export() {
     client.expect_eof();
     assert_eq!(ask(&server, "/v1/sessions"), Value::Array(Vec::new()));
     let after = ask(&server, "/v1/exports/disk");
-    assert_eq!((&after["operations"]["reads"], &after["sessions"]), (&5.into(), &0.into()));
+    assert_eq!((&after["operations"]["reads"], &after["sessions"]), (&9.into(), &0.into()));
     let other = server.dir().join("other");
     fs::write(&other, vec![8; 64 * BLOCK]).expect("a disk");
     fs::rename(&other, server.dir().join("disk")).expect("another disk");
     server.reload().expect_complete();
     server.open("disk").read(0, 1).expect("read");
-    assert_eq!(figure(&server, "nbd_server_requests_total{export=\"disk\",kind=\"read\"}"), Some(6.0));
+    assert_eq!(figure(&server, "nbd_server_requests_total{export=\"disk\",kind=\"read\"}"), Some(10.0));
 }
 
 #[test]
@@ -156,6 +160,20 @@ fn what_is_wrong_with_an_export_is_its_state() {
     assert_eq!(status["last_reload"]["outcome"], "incomplete");
     let labels = "{export=\"late\",state=\"kept_back\"}";
     assert_eq!(figure(&server, &format!("nbd_server_export_state{labels}")), Some(1.0));
+}
+
+/// The appliance has one, because the original does not start without an export.
+#[test]
+fn a_placeholder_is_told_as_one_and_troubles_nobody() {
+    let server = serving("");
+    server.write_export("dummy", std::path::Path::new("/dev/null"), "readonly = true");
+    let reload = server.reload().expect_complete();
+    assert!(reload.about("export unavailable", "dummy").is_none());
+    assert_eq!(ask(&server, "/v1/exports/dummy")["state"], "placeholder");
+    assert_eq!(ask(&server, "/v1/status")["exports_not_serving"], 0);
+    assert_eq!(ask(&server, "/v1/plan")["unavailable"], Value::Array(Vec::new()));
+    assert!(server.connect().go("dummy").is_err());
+    assert_eq!(ask(&server, "/v1/exports/dummy")["state"], "placeholder");
 }
 
 /// P6: until somebody who knows the loss says otherwise.

@@ -55,8 +55,11 @@ impl Tally {
     pub(crate) fn handed_over(&mut self, sitter: &Sitter, now: Instant) -> Class {
         self.timed = true;
         let class = self.class.unwrap_or(Class::Other);
-        self.at_hand().came -= 1;
-        sitter.meter.came(class, 1);
+        // None where it is counted already: this batch was settled while its payload came in.
+        if let Some(others) = self.at_hand().came.checked_sub(1) {
+            self.at_hand().came = others;
+            sitter.meter.came(class, 1);
+        }
         sitter.active_ms.store(uptime_ms_at(now), Ordering::Relaxed);
         class
     }

@@ -72,7 +72,8 @@ impl Setup {
         self
     }
 
-    /// Replaces the whole main file. `{port}`, `{dir}` and `{conf.d}` are filled in.
+    /// Replaces the whole main file. `{port}`, `{dir}` and `{conf.d}` are filled in, and the control socket, where nothing
+    /// is said of it: many servers of tests must not want the same one.
     #[must_use]
     pub fn main(mut self, text: &str) -> Self {
         self.main = Some(text.to_owned());
@@ -107,7 +108,7 @@ impl Setup {
     pub fn text(&self) -> String {
         let conf_d = self.dir.join("conf.d");
         match &self.main {
-            Some(text) => text
+            Some(text) => with_control_socket(text)
                 .replace("{port}", &self.port.to_string())
                 .replace("{conf.d}", &conf_d.display().to_string())
                 .replace("{dir}", &self.dir.path().display().to_string()),
@@ -152,6 +153,20 @@ impl Setup {
     }
 }
 
+/// At the end of `[generic]`.
+fn with_control_socket(text: &str) -> String {
+    let line = "controlsock = {dir}/control.sock\n";
+    let Some(generic) = text.find("[generic]\n").filter(|_| !text.contains("controlsock")) else {
+        return text.to_owned();
+    };
+    let (before, after) = match text[generic..].find("\n[") {
+        Some(end) => text.split_at(generic + end + 1),
+        None => (text, ""),
+    };
+    let between = if before.ends_with('\n') { "" } else { "\n" };
+    format!("{before}{between}{line}{after}")
+}
+
 /// The text of one export's section.
 pub fn export(name: &str, path: &Path, more: &str) -> String {
     format!("[{name}]\nexportname = {}\n{more}\n", path.display())
@@ -184,6 +199,20 @@ mod tests {
         let ports: std::collections::HashSet<u16> = (0..50).map(|_| free_port()).collect();
         assert_eq!(ports.len(), 50);
         assert!(ports.iter().all(|port| *port > 20_000));
+    }
+
+    #[test]
+    fn a_main_file_that_says_nothing_of_the_control_socket_gets_one_of_its_own() {
+        let line = "controlsock = {dir}/control.sock\n";
+        let cases = [
+            ("[generic]\na=1\n[x]\nb=2\n", format!("[generic]\na=1\n{line}[x]\nb=2\n")),
+            ("[x]\nb=2\n[generic]\na=1", format!("[x]\nb=2\n[generic]\na=1\n{line}")),
+            ("[generic]\ncontrolsock =\n", "[generic]\ncontrolsock =\n".into()),
+            ("[generic", "[generic".into()),
+        ];
+        for (given, wanted) in cases {
+            assert_eq!(with_control_socket(given), wanted);
+        }
     }
 
     #[test]

@@ -19,7 +19,8 @@ pub struct Terminal {
 }
 
 impl Terminal {
-    /// Opens one of that size, with these variables for its shell. None where there is no tmux, which is said aloud.
+    /// Opens one of that size, with these variables for its shell; `PATH` stays the test's own, whatever is said here.
+    /// None where there is no tmux, which is said aloud.
     ///
     /// # Panics
     /// Where tmux does not start.

@@ -57,23 +57,32 @@ fn control(reader: &mut Reader<'_>) -> Control {
         Some(path) if path.is_empty() => ControlSocket::Nowhere,
         Some(path) => ControlSocket::At(path.into()),
     };
-    Control {
+    let control = Control {
         socket,
         mode: reader.understood("controlsock_mode", mode).unwrap_or(default.mode),
         owner: reader.understood("controlsock_owner", owner),
         metrics: reader.understood("metrics_listen", address).flatten(),
+    };
+    if control.socket == ControlSocket::Nowhere {
+        for key in ["controlsock_mode", "controlsock_owner"] {
+            if reader.says(key) {
+                reader.warn(key, &format!("{key} has no effect with an empty controlsock"));
+            }
+        }
     }
+    control
 }
 
-/// An address and a port, or a port of this machine alone.
+/// An address and a port, or a port of this machine alone. Port 0 is one that nobody knows.
 fn address(text: &str) -> Result<Option<SocketAddr>, String> {
     let loopback = |port: &str| port.parse().ok().map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
-    match text {
-        "" => Ok(None),
-        text => match text.parse().ok().or_else(|| loopback(text.strip_prefix(':').unwrap_or(text))) {
-            Some(address) => Ok(Some(address)),
-            None => Err("write ADDRESS:PORT, as 127.0.0.1:9809 or [::1]:9809, or a port alone".into()),
-        },
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let address = text.parse().ok().or_else(|| loopback(text.strip_prefix(':').unwrap_or(text)));
+    match address.filter(|address| address.port() != 0) {
+        Some(address) => Ok(Some(address)),
+        None => Err("write ADDRESS:PORT, as 127.0.0.1:9809 or [::1]:9809, or a port alone".into()),
     }
 }
 

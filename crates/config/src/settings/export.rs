@@ -82,6 +82,13 @@ impl Export {
         }
     }
 
+    /// It leads to `/dev/null` and has no size: the original does not start without an export, so people have one that is
+    /// none.
+    #[must_use]
+    pub fn is_placeholder(&self) -> bool {
+        self.storage == Storage::plain("/dev/null".into())
+    }
+
     /// Key and value of every setting besides the storage, as they are shown. Two values are equal when their texts are.
     /// A new field does not compile before it is named here.
     pub(crate) fn shown(&self) -> Vec<(&'static str, String)> {

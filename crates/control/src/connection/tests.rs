@@ -12,6 +12,7 @@ use tokio::time::Instant;
 #[allow(dead_code, reason = "other tests use the rest")]
 mod fake;
 
+const A_DAY: Duration = Duration::from_secs(86_400);
 const CALLER: Caller = Caller { pid: 1, uid: 2, gid: 3 };
 
 /// One client against one connection. Its ends hold this many bytes.
@@ -50,7 +51,8 @@ impl Scene {
 
 fn run(story: impl Future<Output = ()>) {
     let runtime = Builder::new_current_thread().enable_time().start_paused(true).build();
-    runtime.expect("a runtime").block_on(story);
+    let ended = runtime.expect("a runtime").block_on(async { timeout(A_DAY, story).await });
+    ended.expect("it ends within a day");
 }
 
 #[test]
@@ -148,5 +150,28 @@ fn a_stream_of_events_whose_client_stopped_reading_is_given_up() {
         (&mut scene.served).await.expect("no panic");
         let after = scene.began.elapsed().as_secs();
         assert!((30..1000).contains(&after), "{after}");
+    });
+}
+
+#[test]
+fn whoever_is_turned_away_may_finish_his_request_and_is_told_why() {
+    run(async {
+        let (mut client, server) = tokio::io::duplex(1 << 16);
+        tokio::spawn(async move { turn_away(server, "99 balloons").await });
+        let early = timeout(Duration::from_secs(1), client.read_u8()).await;
+        assert!(early.is_err(), "no answer before the request");
+        client.write_all(b"POST /v1/reload HTTP/1.1\r\n").await.expect("it is open");
+        let mut text = String::new();
+        client.read_to_string(&mut text).await.expect("an answer");
+        client.write_all(b"host: x\r\n\r\n").await.expect("it is open");
+        let (head, body) = text.split_once("\r\n\r\n").expect("a head");
+        assert!(head.starts_with("HTTP/1.1 503 ") && head.ends_with("connection: close"), "{head}");
+        assert!(head.contains(&format!("content-length: {}\r\n", body.len())), "{head}");
+        assert!(body.contains("there are 99 balloons already"), "{body}");
+        // Who says nothing at all is not waited for.
+        let began = Instant::now();
+        let (_client, server) = tokio::io::duplex(1 << 16);
+        turn_away(server, "99 balloons").await;
+        assert_eq!(began.elapsed().as_secs(), 4);
     });
 }

@@ -20,6 +20,9 @@ pub enum State {
     Fencing,
     /// A sync failed: flushes and FUA writes fail until it is cleared.
     Poisoned,
+    /// It leads to `/dev/null` and has no size: it is there because the original does not start without an export, and
+    /// nobody is to come in.
+    Placeholder,
 }
 
 impl Display for State {
@@ -30,6 +33,7 @@ impl Display for State {
             Self::KeptBack => "kept back",
             Self::Fencing => "fencing",
             Self::Poisoned => "poisoned",
+            Self::Placeholder => "placeholder",
         })
     }
 }

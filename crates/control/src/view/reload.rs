@@ -1,6 +1,6 @@
 //! What a reload would do, and what one did.
 
-use super::export::Hanging;
+use super::export::{ExportSettings, Hanging};
 use super::problem::Problem;
 use serde::{Deserialize, Serialize};
 use std::fmt::{self, Display};
@@ -65,6 +65,12 @@ pub struct Step {
     pub reason: Option<String>,
     /// `on_change = keep`: sessions are left on the old disk.
     pub keeps_sessions: bool,
+    /// The file that describes it from now on; none where it is removed, and for the export of the command line.
+    #[serde(default)]
+    pub file: Option<String>,
+    /// Its settings from now on that are not the default, as the files write them; empty where it is removed.
+    #[serde(default)]
+    pub settings: ExportSettings,
 }
 
 /// A value that is another one now.

@@ -27,7 +27,7 @@ pub struct Status {
     pub listening: Vec<String>,
     /// Configured exports.
     pub exports: u64,
-    /// Those of them that are not `serving`.
+    /// Those of them that are not `serving`, placeholders aside.
     pub exports_not_serving: u64,
     /// Sessions on exports.
     pub sessions: u64,

@@ -14,6 +14,9 @@ const PATIENCE: RangeInclusive<f64> = 0.001..=600.0;
 /// More often only costs.
 const INTERVAL: RangeInclusive<f64> = 0.1..=3600.0;
 
+/// Longer is a job for a timer.
+const SETTLE: RangeInclusive<f64> = 0.0..=600.0;
+
 /// `key=value`, or a path that stands for `exportname=PATH`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Setting {
@@ -42,6 +45,10 @@ pub fn patience(text: &str) -> Result<Duration, String> {
 
 pub fn interval(text: &str) -> Result<Duration, String> {
     seconds(text, &INTERVAL)
+}
+
+pub fn settle(text: &str) -> Result<Duration, String> {
+    seconds(text, &SETTLE)
 }
 
 fn seconds(text: &str, allowed: &RangeInclusive<f64>) -> Result<Duration, String> {

@@ -76,13 +76,13 @@ pub fn live(frame: &mut Frame, state: &mut State, now: Instant) {
     }
     // One line is the table's own heading.
     let first = state.fit(usize::from(body.height.saturating_sub(1)));
-    frame.render_widget(table(state, first, body), body);
+    frame.render_widget(table(state, first, body, alarm > 0), body);
     let order = if state.order() == Order::Busy { "busiest first" } else { "by name" };
     let legend = Text::styled(format!("{LEGEND}   ({order})"), Style::new().add_modifier(Modifier::DIM));
     frame.render_widget(Paragraph::new(legend), keys);
 }
 
-fn table(state: &State, first: usize, area: Rect) -> Widget<'static> {
+fn table(state: &State, first: usize, area: Rect, quiet: bool) -> Widget<'static> {
     let columns = columns(state.shown());
     let (kept, widths) = fitting(columns, area.width);
     let place = |cells: Vec<String>| {
@@ -93,7 +93,6 @@ fn table(state: &State, first: usize, area: Rect) -> Widget<'static> {
         Row::new(cells.collect::<Vec<_>>())
     };
     let heading = place(columns.iter().map(|column| column.0.to_owned()).collect());
-    let quiet = state.silence(Instant::now()).is_some();
     let rows = rows(state).into_iter().skip(first).take(usize::from(area.height));
     let rows = rows.map(|(cells, tone)| {
         let style = match tone {

@@ -7,6 +7,9 @@ use control::view::{Export, Session, State as How};
 use std::cmp::Ordering;
 use std::time::{Duration, Instant};
 
+/// An answer that takes longer is late.
+const SLOW: Duration = Duration::from_secs(2);
+
 /// One export or session.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Row<T> {
@@ -54,6 +57,8 @@ pub struct State {
     picture: Option<Picture>,
     /// Since when nobody has answered, and why.
     silence: Option<(Instant, String)>,
+    /// How old a look may be before that is said.
+    fresh: Duration,
     shown: Shown,
     order: Order,
     first: usize,
@@ -62,9 +67,10 @@ pub struct State {
 
 impl State {
     /// Nothing is seen yet.
-    pub fn new(sessions: bool) -> Self {
+    pub fn new(sessions: bool, interval: Duration) -> Self {
         let shown = if sessions { Shown::Sessions } else { Shown::Exports };
-        Self { picture: None, silence: None, shown, order: Order::Busy, first: 0, page: 1 }
+        let fresh = interval + SLOW;
+        Self { picture: None, silence: None, fresh, shown, order: Order::Busy, first: 0, page: 1 }
     }
 
     /// Takes what was seen.
@@ -144,8 +150,15 @@ impl State {
 
     /// For how long nobody has answered, and why.
     pub fn silence(&self, now: Instant) -> Option<(Duration, &str)> {
-        let silence = self.silence.as_ref();
-        silence.map(|(since, why)| (now.saturating_duration_since(*since), why.as_str()))
+        let for_how_long = |since: &Instant| now.saturating_duration_since(*since);
+        match (&self.silence, &self.picture) {
+            (Some((since, why)), _) => Some((for_how_long(since), why)),
+            // It was asked, and has neither answered nor failed to.
+            (None, Some(picture)) => {
+                Some((for_how_long(&picture.look.at), "no answer")).filter(|(time, _)| *time > self.fresh)
+            }
+            (None, None) => None,
+        }
     }
 
     /// What the rows are.

@@ -1,17 +1,18 @@
 //! `check`: what a start with a configuration would come to.
 
 use crate::args;
-use crate::client::{Ask, Client, Failure, Path};
+use crate::client::{Ask, Client, Failure, Path as Route};
 use crate::exit::Exit;
 use crate::output::{Output, Tone};
 use crate::table::{Align, Table};
 use crate::text::{counted, name, shown};
 use crate::words::{self, plan};
-use control::view::Check;
+use control::view::{Check, Status};
 use std::io::Read;
+use std::path::Path;
 
 pub fn run(client: &Client, wanted: &args::Check, output: &mut Output) -> Result<Exit, Failure> {
-    let ask = Ask::post(Path::v1("check"));
+    let ask = Ask::post(Route::v1("check"));
     let ask = match &wanted.file {
         None => ask,
         Some(file) => {
@@ -25,12 +26,15 @@ pub fn run(client: &Client, wanted: &args::Check, output: &mut Output) -> Result
         }
     };
     let answer = client.ask(&ask)?;
-    let check: Check = answer.value()?;
+    let mut check: Check = answer.value()?;
+    if let Some(file) = wanted.file.as_deref().filter(|_| !wanted.json.json) {
+        call_by_its_name(client, &mut check, file)?;
+    }
     output.answer(wanted.json.json, &answer, |output| say(&check, output));
     Ok(Exit::of_check(&check))
 }
 
-fn text(file: &std::path::Path) -> Result<Vec<u8>, Failure> {
+fn text(file: &Path) -> Result<Vec<u8>, Failure> {
     let mut text = Vec::new();
     let read = if file.as_os_str() == "-" {
         std::io::stdin().lock().read_to_end(&mut text).map(|_| text)
@@ -38,6 +42,18 @@ fn text(file: &std::path::Path) -> Result<Vec<u8>, Failure> {
         std::fs::read(file)
     };
     read.map_err(|error| Failure::Usage(format!("{}: {error}", shown(&file.to_string_lossy()))))
+}
+
+/// The server takes the text for that of its own main file, and says so: people look for a line where they wrote it.
+fn call_by_its_name(client: &Client, check: &mut Check, file: &Path) -> Result<(), Failure> {
+    let status: Status = client.ask(&Ask::get(Route::v1("status")))?.value()?;
+    let given = if file.as_os_str() == "-" { "standard input".into() } else { file.to_string_lossy() };
+    let kept_back = check.kept_back.iter_mut().map(|kept| &mut kept.problem);
+    let problems = check.refused.iter_mut().chain(&mut check.warnings).chain(kept_back);
+    for problem in problems.filter(|problem| problem.file == status.configuration) {
+        problem.file = given.clone().into_owned();
+    }
+    Ok(())
 }
 
 fn say(check: &Check, output: &mut Output) {

@@ -13,12 +13,12 @@ pub fn add(client: &Client, wanted: &args::Add, output: &mut Output) -> Result<E
     let body = serde_json::to_vec(&settings).map_err(|error| Failure::Here(error.to_string()))?;
     let path = path(client, &wanted.export, wanted.apply);
     let answer = client.ask(&Ask::put(path).with("application/json", body))?;
-    follow(&answer, wanted.json, &format!("{}: its file is written", name(&wanted.export)), output)
+    follow(&answer, &wanted.export, "its file is written", wanted.json, output)
 }
 
 pub fn remove(client: &Client, wanted: &args::Remove, output: &mut Output) -> Result<Exit, Failure> {
     let answer = client.ask(&Ask::delete(path(client, &wanted.export, wanted.apply)))?;
-    follow(&answer, wanted.json, &format!("{}: its file is deleted", name(&wanted.export)), output)
+    follow(&answer, &wanted.export, "its file is deleted", wanted.json, output)
 }
 
 fn path(client: &Client, export: &str, apply: args::Apply) -> Path {
@@ -44,7 +44,14 @@ fn settings(given: &[Setting]) -> Result<ExportSettings, Failure> {
     Ok(settings)
 }
 
-fn follow(answer: &Answer, json: args::Json, done: &str, output: &mut Output) -> Result<Exit, Failure> {
+fn follow(
+    answer: &Answer,
+    export: &str,
+    done: &str,
+    json: args::Json,
+    output: &mut Output,
+) -> Result<Exit, Failure> {
+    let done = format!("{}: {done}", name(export));
     if answer.body.is_empty() {
         // With --json nothing is said, as the server says nothing.
         output.answer(json.json, answer, |output| output.say(format!("{done}; the next reload follows it")));
@@ -55,7 +62,7 @@ fn follow(answer: &Answer, json: args::Json, done: &str, output: &mut Output) ->
         output.say(done);
         reload::say(&reload, output);
     });
-    Ok(Exit::of_reload(&reload))
+    Ok(Exit::of_change(&reload, export))
 }
 
 #[cfg(test)]

@@ -112,12 +112,14 @@ fn step_lines(step: &Step, sessions: u64) -> Vec<String> {
     if lines.is_empty() {
         lines.push(format!("~ {export} {new}"));
     }
-    lines[0] += &aside(step, sessions);
+    // Of a path that is another one in the text nobody asks why.
+    let reason = step.reason.as_deref().filter(|_| !moved);
+    lines[0] += &aside(step, reason, sessions);
     lines
 }
 
 /// In brackets: why, and what becomes of its sessions.
-fn aside(step: &Step, sessions: u64) -> String {
+fn aside(step: &Step, reason: Option<&str>, sessions: u64) -> String {
     let many = counted(sessions, "session", "sessions");
     let stays = if step.keeps_sessions { "stays" } else { "will be fenced" };
     let stay = if step.keeps_sessions { "stay" } else { "will be fenced" };
@@ -131,7 +133,7 @@ fn aside(step: &Step, sessions: u64) -> String {
         _ => None,
     };
     let said: Vec<String> =
-        step.reason.iter().map(|reason| shown(reason).into_owned()).chain(of_sessions).collect();
+        reason.iter().map(|reason| shown(reason).into_owned()).chain(of_sessions).collect();
     if said.is_empty() { String::new() } else { format!(" ({})", said.join("; ")) }
 }
 

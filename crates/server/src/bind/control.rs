@@ -1,36 +1,68 @@
 //! The control socket, and the address for metrics.
 
 use super::BindError;
-use super::unix::{self, Asked, UnixSocket};
+use super::activation::Activated;
+use super::unix::{self, Asked, SocketFile, UnixSocket};
 use config::{Control, ControlSocket};
-use nix::unistd::Uid;
-use std::fs::{self, DirBuilder};
+use nix::unistd::{Uid, geteuid};
+use std::fs::{self, Permissions};
 use std::io;
 use std::net::TcpListener;
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 
 /// Where the server is asked and watched.
 #[derive(Debug, Default)]
 pub struct ControlSockets {
-    /// The control socket.
-    pub control: Option<UnixSocket>,
-    /// For metrics alone.
-    pub metrics: Option<TcpListener>,
+    /// The sockets themselves, for whoever serves them.
+    pub sockets: control::Sockets,
+    file: Option<SocketFile>,
     /// What was left out, and why.
     pub notes: Vec<String>,
     /// What is open to others than this machine.
     pub warnings: Vec<String>,
 }
 
-/// Opens both. What was asked for must be had; what is there by default is left out where it cannot.
+/// Opens both. What was asked for must be had; what is there by default is left out where it cannot. What was passed to us
+/// takes the place of what the keys say.
 ///
 /// `user` is who the server becomes, and has to be able to remove the socket at the end.
 ///
 /// # Errors
 /// As for any socket.
-pub fn bind_control(wanted: &Control, user: Option<Uid>) -> Result<ControlSockets, BindError> {
+pub fn bind_control(
+    wanted: &Control,
+    user: Option<Uid>,
+    passed: &mut Activated,
+) -> Result<ControlSockets, BindError> {
     let mut bound = ControlSockets::default();
+    let socket = match passed.control.take() {
+        Some(socket) => Some(socket),
+        None => control_socket(wanted, user, &mut bound.notes)?,
+    };
+    if let Some(UnixSocket { listener, file }) = socket {
+        (bound.sockets.control, bound.file) = (Some(listener), Some(file));
+    }
+    bound.sockets.metrics = std::mem::take(&mut passed.metrics);
+    if let Some(address) = wanted.metrics.filter(|_| bound.sockets.metrics.is_empty()) {
+        let listener = TcpListener::bind(address).map_err(|error| {
+            bound.remove();
+            BindError(format!("failed to open metrics_listen {address}: {}", super::system_words(&error)))
+        })?;
+        bound.sockets.metrics.push(listener);
+    }
+    let addresses = bound.sockets.metrics.iter().filter_map(|listener| listener.local_addr().ok());
+    for address in addresses.filter(|address| !address.ip().is_loopback()) {
+        bound.warnings.push(format!("metrics are served to everybody who reaches {address}"));
+    }
+    Ok(bound)
+}
+
+fn control_socket(
+    wanted: &Control,
+    user: Option<Uid>,
+    notes: &mut Vec<String>,
+) -> Result<Option<UnixSocket>, BindError> {
     let asked = |path| Asked {
         what: "control socket",
         path,
@@ -39,61 +71,49 @@ pub fn bind_control(wanted: &Control, user: Option<Uid>) -> Result<ControlSocket
         owner_key: "controlsock_owner",
     };
     match &wanted.socket {
-        ControlSocket::Nowhere => {}
-        ControlSocket::At(path) => bound.control = Some(unix::bind(&asked(path))?),
+        ControlSocket::Nowhere => Ok(None),
+        ControlSocket::At(path) => unix::bind(&asked(path)).map(Some),
         ControlSocket::Default => match by_default(&asked(Path::new(Control::DEFAULT)), user) {
-            Ok(socket) => bound.control = Some(socket),
-            Err(why) => bound.notes.push(format!("no control socket: {why}")),
+            Ok(socket) => Ok(Some(socket)),
+            Err(why) => {
+                notes.push(format!("no control socket: {why}"));
+                Ok(None)
+            }
         },
     }
-    if let Some(address) = wanted.metrics {
-        let listener = TcpListener::bind(address).map_err(|error| {
-            bound.remove();
-            BindError(format!("failed to open metrics_listen {address}: {}", super::system_words(&error)))
-        })?;
-        bound.metrics = Some(listener);
-        if !address.ip().is_loopback() {
-            let warning = format!("metrics are served to everybody who reaches {address} (metrics_listen)");
-            bound.warnings.push(warning);
-        }
-    }
-    Ok(bound)
 }
 
 fn by_default(asked: &Asked<'_>, user: Option<Uid>) -> Result<UnixSocket, BindError> {
     let dir = asked.path.parent().unwrap_or(Path::new("/"));
-    make(dir, user).map_err(|error| {
+    make(dir).map_err(|error| {
         BindError(format!("{} cannot be made: {}", dir.display(), super::system_words(&error)))
     })?;
-    unix::bind(asked)
+    let socket = unix::bind(asked)?;
+    // Only now: where another server listens, the directory is that one's. Whoever owned it before could put a socket of
+    // his own in the place of this one. Who may not give it away serves all the same.
+    let owner = user.unwrap_or_else(geteuid).as_raw();
+    if fs::symlink_metadata(dir).is_ok_and(|there| there.uid() != owner) {
+        let _ = std::os::unix::fs::lchown(dir, Some(owner), None);
+    }
+    Ok(socket)
 }
 
-fn make(dir: &Path, user: Option<Uid>) -> io::Result<()> {
-    match DirBuilder::new().mode(0o755).create(dir) {
+fn make(dir: &Path) -> io::Result<()> {
+    match fs::create_dir(dir) {
+        // Whatever the umask takes away.
+        Ok(()) => fs::set_permissions(dir, Permissions::from_mode(0o755))?,
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-        made => made?,
+        Err(error) => return Err(error),
     }
-    if !fs::symlink_metadata(dir)?.is_dir() {
-        return Err(io::Error::other("something that is no directory is there"));
+    if fs::symlink_metadata(dir)?.is_dir() {
+        return Ok(());
     }
-    match user {
-        Some(user) if !user.is_root() => std::os::unix::fs::lchown(dir, Some(user.as_raw()), None),
-        _ => Ok(()),
-    }
+    Err(io::Error::other("something that is no directory is there"))
 }
 
 impl ControlSockets {
-    /// The sockets themselves, for whoever serves them.
-    #[must_use]
-    pub fn take(&mut self) -> control::Sockets {
-        let control = self.control.as_ref().and_then(|socket| socket.listener.try_clone().ok());
-        control::Sockets { control, metrics: self.metrics.take().into_iter().collect() }
-    }
-
-    /// Removes the socket's file.
+    /// Removes the control socket's file.
     pub fn remove(&self) {
-        if let Some(socket) = &self.control {
-            socket.remove();
-        }
+        self.file.iter().for_each(SocketFile::remove);
     }
 }

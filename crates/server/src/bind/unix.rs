@@ -21,8 +21,16 @@ const PATH_MAX: usize = 107;
 pub struct UnixSocket {
     /// The socket.
     pub listener: UnixListener,
+    /// Its file.
+    pub file: SocketFile,
+}
+
+/// The file that stands for a Unix socket.
+#[derive(Debug)]
+pub struct SocketFile {
     path: PathBuf,
-    identity: (u64, u64),
+    /// What the path led to when it was made; none where somebody else has made it.
+    identity: Option<(u64, u64)>,
 }
 
 /// A Unix socket as it is asked for.
@@ -61,7 +69,7 @@ pub fn bind(asked: &Asked<'_>) -> Result<UnixSocket, BindError> {
     match listen(&bound.listener, BACKLOG) {
         Ok(()) => Ok(bound),
         Err(error) => {
-            bound.remove();
+            bound.file.remove();
             Err(failed(system_words(&error.into())))
         }
     }
@@ -79,13 +87,15 @@ fn closed(asked: &Asked<'_>) -> Result<UnixSocket, String> {
     let file = File::of(path).map_err(|error| system_words(&error))?;
     let bound = UnixSocket {
         listener: UnixListener::from(socket),
-        path: fs::canonicalize(path).unwrap_or_else(|_| path.into()),
-        identity: file.identity,
+        file: SocketFile {
+            path: fs::canonicalize(path).unwrap_or_else(|_| path.into()),
+            identity: Some(file.identity),
+        },
     };
     match file.hand_over(owner.unwrap_or_default(), asked.mode) {
         Ok(()) => Ok(bound),
         Err(why) => {
-            bound.remove();
+            bound.file.remove();
             Err(why)
         }
     }
@@ -97,17 +107,25 @@ fn socket_at(path: &Path) -> io::Result<OwnedFd> {
     Ok(socket)
 }
 
-impl UnixSocket {
-    /// Where it is.
+impl SocketFile {
+    /// Of a socket that was passed to us.
+    #[must_use]
+    pub fn of_somebody_else(listener: &UnixListener) -> Self {
+        let address = listener.local_addr().ok();
+        let path = address.and_then(|address| address.as_pathname().map(Into::into)).unwrap_or_default();
+        Self { path, identity: None }
+    }
+
+    /// Where it is; empty where it has no path.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Removes the file, if it is still ours.
+    /// Removes it, if it is still ours.
     pub fn remove(&self) {
         let there = fs::symlink_metadata(&self.path);
-        if there.is_ok_and(|there| (there.dev(), there.ino()) == self.identity) {
+        if there.is_ok_and(|there| Some((there.dev(), there.ino())) == self.identity) {
             let _ = fs::remove_file(&self.path);
         }
     }
@@ -214,12 +232,12 @@ mod tests {
         drop(UnixListener::bind(&spot.0).expect("a socket whose server then dies"));
         let bound = spot.bind(None, None).expect("it is replaced");
         assert!(spot.bind(None, None).expect_err("it is live").to_string().contains("already in use"));
-        bound.remove();
+        bound.file.remove();
         assert!(!spot.0.exists());
         let bound = spot.bind(None, None).expect("bound");
         fs::remove_file(&spot.0).expect("somebody takes it away");
         fs::write(&spot.0, "a file").expect("written");
-        bound.remove();
+        bound.file.remove();
         assert!(spot.0.exists(), "what is not ours stays");
         assert!(spot.bind(None, None).is_err(), "what is no socket is not removed");
     }
@@ -233,7 +251,7 @@ mod tests {
             let metadata = fs::symlink_metadata(&spot.0).expect("it is there");
             assert_eq!(metadata.permissions().mode() & 0o7777, mode);
             assert!(mode == 0 || UnixStream::connect(&spot.0).is_ok(), "it listens");
-            bound.remove();
+            bound.file.remove();
         }
     }
 
@@ -246,7 +264,7 @@ mod tests {
         assert_eq!(metadata.permissions().mode() & 0o7777, 0o666);
         let refused = UnixStream::connect(&spot.0).expect_err("it does not listen yet");
         assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
-        bound.remove();
+        bound.file.remove();
     }
 
     #[test]
@@ -279,11 +297,11 @@ mod tests {
         let nobody = User::from_name("nobody").expect("a list of users").expect("listed");
         assert_eq!((metadata.uid(), metadata.gid()), (nobody.uid.as_raw(), nobody.gid.as_raw()));
         assert_eq!(metadata.permissions().mode() & 0o7777, 0o660);
-        bound.remove();
+        bound.file.remove();
         let bound = spot.bind(None, Some(":nogroup")).expect("bound");
         let metadata = fs::symlink_metadata(&spot.0).expect("it is there");
         assert_eq!((metadata.uid(), metadata.gid()), (0, nobody.gid.as_raw()));
-        bound.remove();
+        bound.file.remove();
     }
 
     #[test]

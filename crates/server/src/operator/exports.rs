@@ -91,6 +91,9 @@ fn gone(medium: &Arc<Medium>) -> Export {
 
 /// What keeps clients out comes first, then what they would not get.
 fn state(entry: &Entry, told: &Told) -> (State, Option<String>) {
+    if entry.settings.is_placeholder() {
+        return (State::Placeholder, told.trouble.clone());
+    }
     let states = [
         (State::Fencing, told.offline.as_ref().map(|(why, _)| why.clone())),
         (State::Unavailable, entry.blocked.clone()),

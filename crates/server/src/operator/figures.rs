@@ -10,12 +10,13 @@ use std::time::SystemTime;
 
 type Totals = BTreeMap<ExportName, (Readings, u64)>;
 
-const STATES: [(State, &str); 5] = [
+const STATES: [(State, &str); 6] = [
     (State::Serving, "serving"),
     (State::Unavailable, "unavailable"),
     (State::KeptBack, "kept_back"),
     (State::Fencing, "fencing"),
     (State::Poisoned, "poisoned"),
+    (State::Placeholder, "placeholder"),
 ];
 
 /// All of them.

@@ -16,7 +16,8 @@ const PATIENCE: Duration = Duration::from_secs(20);
 const STEP: Duration = Duration::from_millis(5);
 
 /// Makes a `/dev` of its own with the test's socket as its log, and runs the rest of the command line. The host's
-/// `/dev/log` is neither used nor touched, and what 3.24 leaves in `/dev/shm` goes with the namespace.
+/// `/dev/log` is neither used nor touched, and what 3.24 leaves in `/dev/shm` goes with the namespace. `/run` is its own
+/// too, so that each server has its control socket where it is by default.
 const INTO_THE_ROOM: &str = r#"
 set -e
 room=$1; shift
@@ -29,6 +30,7 @@ done
 mkdir -m 1777 "$room/dev/shm"
 ln -s "$room/log" "$room/dev/log"
 mount --move "$room/dev" /dev
+mount -t tmpfs -o mode=755 tmpfs /run
 umask 022
 exec "$@"
 "#;

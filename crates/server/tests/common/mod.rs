@@ -4,6 +4,7 @@
 pub mod failing;
 pub mod frozen;
 pub mod place;
+pub mod room;
 
 use std::fs;
 use std::os::unix::fs::FileExt;

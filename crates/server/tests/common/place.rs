@@ -33,8 +33,9 @@ impl Place {
         let place = Self { dir: TempDir::new("launch"), port: free_port() };
         fs::write(place.dir.join("disk.img"), [5; 4096]).expect("a disk");
         let text = format!(
-            "[generic]\nport = {}\nlistenaddr = 127.0.0.1\n{generic}\n[disk]\nexportname = {}\n",
+            "[generic]\nport = {}\nlistenaddr = 127.0.0.1\ncontrolsock = {}\n{generic}\n[disk]\nexportname = {}\n",
             place.port,
+            place.dir.join("control.sock").display(),
             place.dir.join("disk.img").display()
         );
         fs::write(place.dir.join("config"), text).expect("a configuration");

@@ -72,7 +72,7 @@ fn rows(state: &State) -> Vec<(&str, Option<f64>)> {
 
 #[test]
 fn busy_rows_come_first_and_their_total_is_theirs() {
-    let (mut state, now) = (State::new(false), Instant::now());
+    let (mut state, now) = (State::new(false, Duration::from_secs(1)), Instant::now());
     let before = ["a", "b", "c"].map(|name| export(name, 5, 5)).to_vec();
     state.see(look(now, 1, before, Vec::new()));
     assert_eq!(rows(&state), [("a", None), ("b", None), ("c", None)]);
@@ -89,7 +89,7 @@ fn busy_rows_come_first_and_their_total_is_theirs() {
 /// A rate over a restart or a silence would be made up.
 #[test]
 fn another_process_or_a_silence_begins_anew() {
-    let (mut state, now) = (State::new(false), Instant::now());
+    let (mut state, now) = (State::new(false, Duration::from_secs(1)), Instant::now());
     let at = |second| now + Duration::from_secs(second);
     state.see(look(at(0), 1, vec![export("a", 1, 1)], Vec::new()));
     state.see(look(at(1), 2, vec![export("a", 9, 9)], Vec::new()));
@@ -101,12 +101,17 @@ fn another_process_or_a_silence_begins_anew() {
     assert_eq!(rows(&state), [("a", None)], "nobody knows");
     assert_eq!(state.silence(at(10)), Some((Duration::from_secs(7), "still gone")));
     state.see(look(at(60), 2, vec![export("a", 99, 9)], Vec::new()));
-    assert_eq!((rows(&state), state.silence(at(60))), (vec![("a", None)], None));
+    assert_eq!((rows(&state), state.silence(at(63))), (vec![("a", None)], None));
+    assert_eq!(
+        state.silence(at(64)),
+        Some((Duration::from_secs(4), "no answer")),
+        "it neither comes nor fails"
+    );
 }
 
 #[test]
 fn an_export_has_the_oldest_request_of_its_sessions_and_of_those_that_hang() {
-    let (mut state, now) = (State::new(false), Instant::now());
+    let (mut state, now) = (State::new(false, Duration::from_secs(1)), Instant::now());
     let sessions = vec![session(1, "a", Some(10)), session(2, "a", Some(30)), session(3, "b", Some(99))];
     let mut stuck = export("c", 0, 0);
     stuck.hanging = vec![Hanging { export: "c".into(), path: String::new(), peer: None, age_ms: 7 }];
@@ -118,7 +123,7 @@ fn an_export_has_the_oldest_request_of_its_sessions_and_of_those_that_hang() {
 
 #[test]
 fn scrolling_ends_with_a_full_page() {
-    let (mut state, now) = (State::new(false), Instant::now());
+    let (mut state, now) = (State::new(false, Duration::from_secs(1)), Instant::now());
     state.follow(Wish::Rows(3));
     assert_eq!(state.fit(4), 0, "there is nothing yet");
     let exports = (0..10).map(|number| export(&number.to_string(), 0, 0)).collect();

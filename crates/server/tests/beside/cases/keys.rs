@@ -31,7 +31,8 @@ pub fn cases() -> Vec<Case> {
             .refused("D-42", "a"),
         Case::one("more keys of ours", "").generic("unixsock_mode = 0600\nunixsock_owner = root\npskfile ="),
         Case::one("keys of the control socket", "").generic(
-            "controlsock = {dir}/control\ncontrolsock_mode = 0600\ncontrolsock_owner = root\nmetrics_listen = 0",
+            "controlsock = {dir}/control\ncontrolsock_mode = 0600\ncontrolsock_owner = root\n\
+             metrics_listen = 127.0.0.2:{port}",
         ),
         Case::one("an overlay", "overlay = {dir}/changes").differs("D-112", "file: disk", "*", "*").differs(
             "D-112",

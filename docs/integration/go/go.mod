@@ -1,0 +1,3 @@
+module nbd-integration
+
+go 1.19
