@@ -334,6 +334,7 @@ fn an_export_is_added_and_removed_with_or_without_its_reload() {
     assert_eq!(server.fake.calls(), ["remove \"vol-9\" apply false", "remove \"vol-9\" apply true"]);
 
     // A name that was mistyped costs nobody his migration.
+    server.fake.says().exports = vec![common::fake::export("vol-1", "/dev/vdb")];
     let ran = server.ctl(&["add", "vol-1", "/dev/vdc"]);
     assert!(ran.code == 1 && ran.err.contains("--replace"), "{}", ran.err);
     assert_eq!(server.fake.calls(), [""; 0]);
