@@ -126,7 +126,8 @@ impl Assembly {
     pub fn probe(&self) -> Result<Probe, StoreError> {
         if self.is_nowhere() {
             let identity = Identity::File { dev: 0, ino: 0 };
-            return Ok(Probe { identity, size: self.storage.filesize.unwrap_or(0), kind: Kind::File });
+            let size = self.storage.filesize.unwrap_or(0);
+            return Ok(Probe { identity, size, kind: Kind::File, device: None });
         }
         store::probe(&self.spec(self.access))
     }

@@ -14,7 +14,7 @@ use control::Line;
 use rustix::fd::OwnedFd;
 use session::{Channel, Class, Ending, Sitter};
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -34,6 +34,8 @@ pub struct Sessions {
     freed: Condvar,
     /// Sessions past the handshake.
     running: AtomicUsize,
+    /// Handshakes that gave way so far.
+    evicted: AtomicU64,
 }
 
 struct Handshake {
@@ -55,6 +57,7 @@ impl Sessions {
             handshakes: Mutex::default(),
             freed: Condvar::new(),
             running: AtomicUsize::new(0),
+            evicted: AtomicU64::new(0),
         }
     }
 
@@ -76,6 +79,12 @@ impl Sessions {
         }
     }
 
+    /// Handshakes that gave way to others since the server started.
+    #[must_use]
+    pub fn evicted(&self) -> u64 {
+        self.evicted.load(Ordering::Relaxed)
+    }
+
     /// Connections that have not chosen an export yet.
     #[must_use]
     pub fn handshakes(&self) -> usize {
@@ -87,6 +96,7 @@ impl Sessions {
         let mut handshakes = self.lock();
         let Some((_, oldest)) = handshakes.pop_first() else { return false };
         oldest.socket.close();
+        self.evicted.fetch_add(1, Ordering::Relaxed);
         true
     }
 
@@ -110,6 +120,7 @@ impl Sessions {
                     self.freed.wait_timeout(handshakes, rest).unwrap_or_else(PoisonError::into_inner).0;
             } else if let Some((_, oldest)) = handshakes.pop_first() {
                 oldest.socket.close();
+                self.evicted.fetch_add(1, Ordering::Relaxed);
                 evicted = true;
             }
         }

@@ -15,6 +15,7 @@ use control::Line;
 use session::{Entered, ExportName, Host, Journal, Limits, Note, Offer, OptionRefusal, Sitter, Workers};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Instant, SystemTime};
+use wire::OptionKind;
 
 /// How often a session asks the catalog again when a reload overtakes it.
 const OVERTAKEN_MAX: usize = 16;
@@ -26,13 +27,21 @@ pub struct Guest {
     socket: Arc<Socket>,
     /// The path of the export that it entered, for the log.
     assigned: Mutex<String>,
+    /// What the refusal at hand is counted as, where the specification has one error for many reasons.
+    policy: Mutex<Option<&'static str>>,
 }
+
+/// Reasons of a policy, as they are counted: who has come to a limit must wait, who is not allowed in must be let in by
+/// somebody, and what is unavailable must be brought back.
+const LIMIT: &str = "limit";
+const NOT_ALLOWED: &str = "not_allowed";
+const UNAVAILABLE: &str = "unavailable";
 
 impl Guest {
     /// For a client at this address, on this socket.
     #[must_use]
     pub fn new(shared: Arc<Shared>, peer: Peer, socket: Arc<Socket>) -> Self {
-        Self { shared, peer, socket, assigned: Mutex::default() }
+        Self { shared, peer, socket, assigned: Mutex::default(), policy: Mutex::default() }
     }
 
     fn assigned(&self) -> MutexGuard<'_, String> {
@@ -55,17 +64,18 @@ impl Guest {
             self.identify(entry)?;
             self.authorize(entry)?;
             if let Some(why) = &entry.blocked {
-                return Err(self.closed(entry, why.clone()));
+                return Err(self.closed(entry, UNAVAILABLE, why.clone()));
             }
             let assembly = Assembly::for_client(&entry.settings, &self.peer);
             let told = Visit { settings: &entry.settings, assembly: &assembly, limits: &self.shared.limits };
             match visit(entry, &told) {
                 Ok(answer) => return Ok(answer),
-                Err(Closed::Because(why)) => return Err(self.closed(entry, why)),
+                Err(Closed::Because(why)) => return Err(self.closed(entry, UNAVAILABLE, why)),
+                Err(Closed::Full(why)) => return Err(self.closed(entry, LIMIT, why)),
                 Err(Closed::Replaced) => {}
             }
         }
-        Err(OptionRefusal::Policy("The export is being replaced; try again".into()))
+        Err(self.refuse(UNAVAILABLE, "The export is being replaced; try again".into()))
     }
 
     /// Who TLS says the client is (`force_tls`, `tls_allow`). A stranger inside TLS learns what he would learn of an
@@ -112,7 +122,8 @@ impl Guest {
                 let name = &entry.name;
                 self.log()
                     .info(format!("Client '{}' is not authorized to access {name}: {denied}", self.peer));
-                Err(OptionRefusal::Policy(access_denied("this client is not in the list of those allowed")))
+                Err(self
+                    .refuse(NOT_ALLOWED, access_denied("this client is not in the list of those allowed")))
             }
         }
     }
@@ -157,16 +168,29 @@ impl Guest {
         self.log().tell(Level::Info, &line);
     }
 
-    /// Who is refused is told to whoever listens. The log has words of its own, and a limit of its own.
-    fn tell_refused(&self, export: &str, why: &dyn std::fmt::Display) {
-        let line =
-            Line::new("session refused").with("peer", self.peer).with("export", export).with("reason", why);
-        self.log().tell(Level::Info, &line);
+    /// Who is refused is counted, and told to whoever listens. The log has words of its own.
+    fn tell_refused(&self, option: OptionKind, name: Option<&[u8]>, refusal: &OptionRefusal) {
+        let policy = self.policy.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let kind = kind(refusal, policy);
+        self.shared.roll.refused(kind);
+        let event = if name.is_some() { "session refused" } else { "option refused" };
+        let line = Line::new(event)
+            .with("peer", self.peer)
+            .maybe("export", name.map(ExportName::from))
+            .with("option", option)
+            .with("kind", kind)
+            .with("reason", refusal);
+        self.log().tell_some(Level::Info, &format!("{event} {kind}"), &line);
     }
 
-    fn closed(&self, entry: &Entry, why: String) -> OptionRefusal {
+    fn closed(&self, entry: &Entry, kind: &'static str, why: String) -> OptionRefusal {
         self.log().error(format!("export {} refused to {}: {why}", entry.name, self.peer));
-        OptionRefusal::Policy(access_denied(&why))
+        self.refuse(kind, access_denied(&why))
+    }
+
+    fn refuse(&self, kind: &'static str, why: String) -> OptionRefusal {
+        *self.policy.lock().unwrap_or_else(PoisonError::into_inner) = Some(kind);
+        OptionRefusal::Policy(why)
     }
 }
 
@@ -175,12 +199,25 @@ fn access_denied(why: &str) -> String {
     format!("Access denied by server configuration: {why}")
 }
 
+/// What a refusal is counted as.
+fn kind(refusal: &OptionRefusal, policy: Option<&'static str>) -> &'static str {
+    match refusal {
+        OptionRefusal::UnknownExport => "unknown_export",
+        OptionRefusal::Policy(_) => policy.unwrap_or(NOT_ALLOWED),
+        OptionRefusal::Invalid(_) => "invalid",
+        OptionRefusal::Unsupported(_) => "unsupported",
+        OptionRefusal::TooBig(_) => "too_big",
+        OptionRefusal::TlsRequired(_) => "tls_required",
+        OptionRefusal::ShuttingDown => "shutting_down",
+    }
+}
+
 impl Host for Guest {
     fn list(&self) -> Result<Vec<ExportName>, OptionRefusal> {
         let catalog = self.shared.catalog();
         if !catalog.allowlist {
             self.log().error("Client tried disallowed list option");
-            return Err(OptionRefusal::Policy("Listing of exports denied by server configuration".into()));
+            return Err(self.refuse(NOT_ALLOWED, "Listing of exports denied by server configuration".into()));
         }
         let seen = catalog.entries().iter().filter(|entry| self.may_see(entry));
         Ok(seen.map(|entry| entry.name.clone()).collect())
@@ -191,7 +228,7 @@ impl Host for Guest {
     }
 
     fn enter(&self, name: &[u8], sitter: &Arc<Sitter>) -> Result<Entered, OptionRefusal> {
-        self.shared.sessions.admit().map_err(OptionRefusal::Policy)?;
+        self.shared.sessions.admit().map_err(|why| self.refuse(LIMIT, why))?;
         self.visit(name, |entry, told| {
             // Before anything is done for it: a command, a file of its own.
             let room = entry.medium.let_come(told.settings)?;
@@ -242,10 +279,7 @@ impl Host for Guest {
     fn note(&self, note: Note<'_>) {
         match note {
             Note::OptionRefused { option, name, refusal } => {
-                self.shared.roll.refused(refusal);
-                if let Some(name) = name {
-                    self.tell_refused(&ExportName::from(name).to_string(), refusal);
-                }
+                self.tell_refused(option, name, refusal);
                 let name =
                     name.map(|name| format!(" for export {}", ExportName::from(name))).unwrap_or_default();
                 let line = format!("{}: {option}{name} refused: {refusal}", self.peer);

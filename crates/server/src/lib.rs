@@ -35,6 +35,7 @@ mod pidfile;
 mod pool;
 mod prepare;
 mod privileges;
+mod rate;
 mod reconcile;
 mod reloads;
 mod report;

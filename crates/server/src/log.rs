@@ -2,16 +2,16 @@
 //! itself where that is what reads them.
 
 use crate::journald::{self, Journald};
+use crate::rate::Rate;
 use crate::stderr::Stderr;
 use crate::syslog::Syslog;
 use control::{Events, Line};
-use std::collections::HashMap;
 use std::fs::File;
 use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// How much a line matters, with the numbers of syslog.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -64,7 +64,8 @@ pub struct Log {
 
 struct Inner {
     sink: Sink,
-    quiet: Mutex<HashMap<String, Heard>>,
+    lines: Rate,
+    noisy: Rate,
     /// Lines below this level are dropped.
     level: AtomicU8,
     events: Arc<Events>,
@@ -86,14 +87,11 @@ enum Sink {
 #[cfg(test)]
 type Function = dyn Fn(Level, &str) + Send + Sync;
 
-/// When a noisy event was last said, and how often it was not since.
-struct Heard {
-    at: Instant,
-    unsaid: u64,
-}
-
-/// A noisy event is said at most this often.
-const QUIET: Duration = Duration::from_secs(1);
+/// A noisy line is written so often in a second.
+const LINES: u32 = 1;
+/// Noisy events of one sort are told so often in a second. More than lines, because programs look for their own among
+/// them; not so many that those who listen lose what matters.
+const EVENTS: u32 = 10;
 
 impl Log {
     /// Lines on standard error.
@@ -121,7 +119,8 @@ impl Log {
         let level = if debug { Level::Debug } else { Level::Info };
         let inner = Inner {
             sink,
-            quiet: Mutex::default(),
+            lines: Rate::new(LINES),
+            noisy: Rate::new(EVENTS),
             level: AtomicU8::new(level as u8),
             events: Arc::default(),
         };
@@ -157,6 +156,15 @@ impl Log {
         self.inner.events.publish(level.into(), line);
     }
 
+    /// The same for what others can cause at any rate: some of each `key` in a second, and then how many were not told.
+    pub fn tell_some(&self, level: Level, key: &str, line: &Line) {
+        match self.inner.noisy.admit(key, Instant::now()) {
+            None => {}
+            Some(0) => self.tell(level, line),
+            Some(untold) => self.tell(level, &line.clone().with("untold", untold)),
+        }
+    }
+
     /// Writes one line. What a client chose (a name) may stand in it: control characters become escapes, so that it
     /// stays one line.
     pub fn write(&self, level: Level, text: &str) {
@@ -173,21 +181,10 @@ impl Log {
 
     /// Writes at most one line a second for each `key`: for what strangers can cause at any rate.
     pub fn quietly(&self, level: Level, key: &str, text: &str) {
-        let mut quiet = self.inner.quiet.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = Instant::now();
-        let unsaid = match quiet.get_mut(key) {
-            Some(heard) if now.duration_since(heard.at) < QUIET => {
-                heard.unsaid += 1;
-                return;
-            }
-            Some(heard) => std::mem::take(&mut heard.unsaid),
-            None => 0,
-        };
-        quiet.insert(key.to_owned(), Heard { at: now, unsaid: 0 });
-        drop(quiet);
-        match unsaid {
-            0 => self.write(level, text),
-            more => self.write(level, &format!("{text} ({more} more like this since the last line)")),
+        match self.inner.lines.admit(key, Instant::now()) {
+            None => {}
+            Some(0) => self.write(level, text),
+            Some(more) => self.write(level, &format!("{text} ({more} more like this since the last line)")),
         }
     }
 
@@ -263,6 +260,7 @@ fn stderr_is_the_journal() -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::Mutex;
 
     fn collecting() -> (Log, Arc<Mutex<Vec<String>>>) {
         let lines = Arc::new(Mutex::new(Vec::new()));

@@ -97,7 +97,7 @@ mod tests {
     /// The name's length is what is found, so that each can be told from the others.
     fn found(spec: &Assembly) -> Found {
         let size = spec.path.as_os_str().len() as u64;
-        Ok(Probe { identity: Identity::File { dev: 1, ino: 1 }, size, kind: Kind::File })
+        Ok(Probe { identity: Identity::File { dev: 1, ino: 1 }, size, kind: Kind::File, device: None })
     }
 
     #[test]

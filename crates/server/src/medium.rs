@@ -88,6 +88,9 @@ struct State {
     offline_since: Option<SystemTime>,
     /// What sessions were offered last.
     offered: Option<TransmissionFlags>,
+    /// What the last look or opening found at the path that all clients have in common. To be told, and not to be decided
+    /// by: that is `seen`.
+    found: Option<Probe>,
     /// Why its disk could not be served when it was last tried.
     trouble: Option<String>,
 }
@@ -212,8 +215,9 @@ impl Medium {
             return;
         }
         state.seen.clear();
-        if !probe.to_be_created() {
-            state.seen.insert(self.storage.path.clone().into(), probe.clone());
+        state.found = (!probe.to_be_created()).then(|| probe.clone());
+        if let Some(found) = state.found.clone() {
+            state.seen.insert(self.storage.path.clone().into(), found);
         }
     }
 

@@ -227,7 +227,7 @@ fn connections_that_come_to_nothing_are_counted_by_reason() {
     assert!(server.connect().go("disk").is_err() && server.connect().go("nobody").is_err());
     let refused =
         |reason| figure(&server, &format!("nbd_server_options_refused_total{{reason=\"{reason}\"}}"));
-    assert_eq!((refused("unknown_export"), refused("policy")), (Some(1.0), Some(1.0)));
+    assert_eq!((refused("unknown_export"), refused("limit")), (Some(1.0), Some(1.0)));
     let sessions = |what| figure(&server, &format!("nbd_server_{what}"));
     assert_eq!(sessions("sessions{export=\"disk\"}"), Some(1.0));
     assert!(

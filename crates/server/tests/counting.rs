@@ -184,6 +184,31 @@ fn a_request_is_counted_before_its_reply_leaves() {
     assert_eq!(workers.seen.lock().expect("alive")[..], [(1, 1), (2, 2)]);
 }
 
+/// The batch is settled while the payload is on its way, and the request is at hand before and after that.
+#[test]
+fn a_payload_that_comes_apart_from_its_header_is_one_request() {
+    for flags in [0, CMD_FLAG_FUA] {
+        let store = Arc::new(FaultStore::over(Arc::new(MemoryStore::new(SIZE))));
+        let (mut client, sitter) = Desk::new(store).open(false);
+        for round in 1..=3 {
+            let at = round * 10;
+            client.send_request(0, CMD_READ, at, 0, 512, &[]).expect("sent");
+            client.send_request(0, CMD_WRITE, at + 1, 0, 512, &[1; 512]).expect("sent");
+            client.send_request(flags, CMD_WRITE, at + 2, 0, SIZE as u32, &[]).expect("a header alone");
+            // Those before it are answered: its thread waits for the payload now.
+            assert_eq!(client.wait_for(at).expect("an answer").error, 0);
+            assert_eq!(client.wait_for(at + 1).expect("an answer").error, 0);
+            let payload = vec![round as u8; SIZE];
+            client.send_bytes(&payload[..SIZE / 2]).expect("sent");
+            client.send_bytes(&payload[SIZE / 2..]).expect("sent");
+            assert_eq!(client.wait_for(at + 2).expect("an answer").error, 0);
+            let bytes = round * (512 + SIZE as u64);
+            assert_eq!(said(&sitter.meter.read(), Class::Write), (2 * round, bytes, 0, 2 * round));
+            assert_eq!(said(&sitter.meter.read(), Class::Read), (round, round * 512, 0, round));
+        }
+    }
+}
+
 /// A client that does not take its reply is not what a slow disk looks like: the time ends where the reply begins to
 /// leave.
 #[test]

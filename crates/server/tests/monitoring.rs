@@ -11,7 +11,7 @@ use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use testkit::setup::free_port;
-use testkit::{ServerProcess, skip_or_fail, tool};
+use testkit::{ServerProcess, TempDir, skip_or_fail, tool};
 
 /// A server on which something of every kind has happened.
 fn lived() -> ServerProcess {
@@ -69,7 +69,21 @@ fn the_alert_rules_are_rules() {
     let Some((good, said)) = promtool(&["check", "rules", path.to_str().expect("UTF-8")], "") else {
         return skip_or_fail("the_alert_rules", "promtool");
     };
-    assert!(good && said.contains("11 rules found"), "{said}");
+    assert!(good && said.contains("12 rules found"), "{said}");
+}
+
+/// Each rule fires in the situation that it is for, and none on a healthy server.
+#[test]
+fn the_alert_rules_fire_where_they_should_and_nowhere_else() {
+    let dir = TempDir::new("alerts");
+    let here = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/monitoring/situations.yml");
+    fs::copy(document("alerts.yml"), dir.join("alerts.yml")).expect("the rules");
+    fs::copy(here, dir.join("situations.yml")).expect("the situations");
+    let situations = dir.join("situations.yml");
+    let Some((good, said)) = promtool(&["test", "rules", situations.to_str().expect("UTF-8")], "") else {
+        return skip_or_fail("the_alert_rules_fire", "promtool");
+    };
+    assert!(good && said.contains("SUCCESS"), "{said}");
 }
 
 /// Words of a text that look like names of metrics.

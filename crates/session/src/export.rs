@@ -199,6 +199,12 @@ impl Seats {
         self.lock().values().cloned().collect()
     }
 
+    /// Whether the session of that number sits here.
+    #[must_use]
+    pub fn has(&self, id: u64) -> bool {
+        self.lock().contains_key(&id)
+    }
+
     /// Whether nobody sits here.
     #[must_use]
     pub fn is_empty(&self) -> bool {

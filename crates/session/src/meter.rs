@@ -86,19 +86,23 @@ pub struct Reading {
 }
 
 impl Meter {
-    pub(crate) fn came(&self, class: Class, requests: u64) {
+    /// Requests came.
+    pub fn came(&self, class: Class, requests: u64) {
         add(&self.classes[class as usize].requests, requests);
     }
 
-    pub(crate) fn moved(&self, class: Class, bytes: u64) {
+    /// Bytes of requests that were done.
+    pub fn moved(&self, class: Class, bytes: u64) {
         add(&self.classes[class as usize].bytes, bytes);
     }
 
-    pub(crate) fn failed(&self, class: Class, errors: u64) {
+    /// Requests were answered with an error.
+    pub fn failed(&self, class: Class, errors: u64) {
         add(&self.classes[class as usize].errors, errors);
     }
 
-    pub(crate) fn took(&self, class: Class, requests: u64, elapsed: Duration) {
+    /// Requests took so long, each of them.
+    pub fn took(&self, class: Class, requests: u64, elapsed: Duration) {
         let of = &self.classes[class as usize];
         let us = u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX);
         add(&of.buckets[BOUNDS_US.partition_point(|&bound| bound < us)], requests);

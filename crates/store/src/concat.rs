@@ -236,6 +236,7 @@ pub(crate) fn probe_pieces(spec: &Spec) -> Result<Probe, StoreError> {
         identity: Identity::Several(pieces.into_iter().map(|piece| piece.identity).collect()),
         size,
         kind,
+        device: None,
     })
 }
 

@@ -61,6 +61,8 @@ pub struct Probe {
     pub size: u64,
     /// What sort of thing. Of several pieces the first one's; a tree consists of files.
     pub kind: Kind,
+    /// Where the path led behind its links, where that was looked up. For people: what was found is the identity.
+    pub device: Option<PathBuf>,
 }
 
 /// A store, and what it was opened on.
@@ -101,11 +103,12 @@ pub enum Kind {
 /// # Errors
 /// What [`open`] would say.
 pub fn probe(spec: &Spec) -> Result<Probe, StoreError> {
-    match spec.layout {
+    let found = match spec.layout {
         Layout::One => probe_one(spec),
         Layout::Files => probe_pieces(spec),
         Layout::Tree => probe_tree(spec),
-    }
+    };
+    Ok(Probe { device: std::fs::canonicalize(&spec.path).ok(), ..found? })
 }
 
 /// Opens it. `poison` outlives the store: a failed sync is remembered over re-opening.
@@ -205,7 +208,7 @@ fn creates(spec: &Spec) -> bool {
 
 fn to_be_created(spec: &Spec) -> Probe {
     let identity = Identity::File { dev: 0, ino: 0 };
-    Probe { identity, size: spec.filesize.unwrap_or(0), kind: Kind::File }
+    Probe { identity, size: spec.filesize.unwrap_or(0), kind: Kind::File, device: None }
 }
 
 /// From what the system says about the thing itself.
@@ -217,18 +220,21 @@ fn examine(spec: &Spec, fd: Option<&OwnedFd>, found: &Stat) -> Result<Probe, Sto
             let extends = there == 0 && creates(spec);
             let size = if extends { spec.filesize.unwrap_or(0) } else { window(spec.filesize, there)? };
             let identity = Identity::File { dev: found.st_dev, ino: found.st_ino };
-            Ok(Probe { identity, size, kind: Kind::File })
+            Ok(Probe { identity, size, kind: Kind::File, device: None })
         }
         (FileType::BlockDevice, Some(fd)) => {
             let device = device(fd, rdev)?;
             let size = window(spec.filesize, device.size)?;
-            Ok(Probe { identity: Identity::Device(device), size, kind: Kind::BlockDevice })
+            Ok(Probe { identity: Identity::Device(device), size, kind: Kind::BlockDevice, device: None })
         }
         (FileType::Directory, _) => Err(unsupported("it is a directory")),
         (kind, _) => match spec.filesize {
-            Some(size) if kind == FileType::CharacterDevice => {
-                Ok(Probe { identity: Identity::Placeholder { rdev }, size, kind: Kind::Placeholder })
-            }
+            Some(size) if kind == FileType::CharacterDevice => Ok(Probe {
+                identity: Identity::Placeholder { rdev },
+                size,
+                kind: Kind::Placeholder,
+                device: None,
+            }),
             _ => Err(unsupported("it is neither a file nor a disk and has no size of its own; set filesize")),
         },
     }

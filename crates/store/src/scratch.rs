@@ -68,7 +68,8 @@ pub(crate) fn of_ours(
 ) -> FileStore {
     let identity = Identity::File { dev: found.st_dev, ino: found.st_ino };
     let block = u32::try_from(found.st_blksize).unwrap_or(0);
-    let mut store = FileStore::new(fd, Probe { identity, size, kind: Kind::File }, true, block, poison);
+    let mut store =
+        FileStore::new(fd, Probe { identity, size, kind: Kind::File, device: None }, true, block, poison);
     store.held = held;
     store
 }

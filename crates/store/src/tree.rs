@@ -262,7 +262,7 @@ pub(crate) fn probe_tree(spec: &Spec) -> Result<Probe, StoreError> {
         return Err(no_directory(Errno::NOTDIR));
     }
     let identity = Identity::Directory { dev: found.st_dev, ino: found.st_ino };
-    Ok(Probe { identity, size: spec.filesize.unwrap_or(0), kind: Kind::File })
+    Ok(Probe { identity, size: spec.filesize.unwrap_or(0), kind: Kind::File, device: None })
 }
 
 #[cfg(test)]

@@ -58,11 +58,12 @@ pub struct Export {
     pub line: Option<u32>,
     /// The path as it is configured.
     pub path: String,
-    /// What the path leads to: the device or file behind links. None where nothing is there.
+    /// Where the path led when it was last looked at, by a reload or for a client: the device or file behind links. None
+    /// where nothing was ever there.
     pub device: Option<String>,
-    /// Which disk was last seen there.
+    /// Which disk was found then.
     pub identity: Option<String>,
-    /// Bytes.
+    /// Its bytes.
     pub size: Option<u64>,
     /// Clients may not write.
     pub read_only: bool,

@@ -71,7 +71,7 @@ impl Medium {
             return Err(other_disk(&assembly.path, &seen.identity, &file.identity));
         }
         let size = file.store.geometry().size;
-        let probe = Probe { identity: file.identity.clone(), size, kind: Kind::File };
+        let probe = Probe { identity: file.identity.clone(), size, kind: Kind::File, device: None };
         state.seen.entry(assembly.path.clone()).or_insert(probe);
         known.becomes(file.identity.clone());
         Ok(())

@@ -21,6 +21,8 @@ const TURN_MAX: Duration = Duration::from_secs(2);
 pub enum Closed {
     /// The reason, for the client and the log.
     Because(String),
+    /// As many are there as may be, for the client and the log.
+    Full(String),
     /// The medium was replaced meanwhile: ask the catalog again.
     Replaced,
 }
@@ -48,7 +50,7 @@ impl Medium {
             let max = settings.maxconnections.0.max(0);
             let why =
                 format!("Connection not allowed (too many clients): {sessions} of {max} connections in use");
-            return Err(Closed::Because(why));
+            return Err(Closed::Full(why));
         }
         state.coming += 1;
         Ok(Room { medium: self.clone(), counted: true })
@@ -90,7 +92,7 @@ impl Medium {
                 (state.trouble, state.offered) = (None, Some(export.offer.transmission_flags(true)));
             }
             Err(Closed::Because(why)) => self.remember_trouble(Some(why.clone())),
-            Err(Closed::Replaced) => {}
+            Err(Closed::Full(_) | Closed::Replaced) => {}
         }
         opened
     }
@@ -101,6 +103,7 @@ impl Medium {
         let assembly = visit.assembly.clone().waiting(waits);
         let probe = self.look(&assembly)?;
         if let Some(export) = self.open_already(&probe, &assembly, visit) {
+            self.remember_found(&assembly, probe);
             return Ok(export);
         }
         let assembled = self.open_store(&probe, &assembly)?;
@@ -143,6 +146,9 @@ impl Medium {
         }
         if !identity.to_be_created() {
             let opened = Probe { identity, ..probe };
+            if self.storage.client.is_none() {
+                state.found = Some(opened.clone());
+            }
             state.seen.entry(open.assembly.path.clone()).or_insert(opened);
         }
         state.open.retain(|open| open.export.strong_count() > 0 || !open.seats.is_empty());

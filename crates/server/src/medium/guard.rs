@@ -93,12 +93,14 @@ impl Guard for DiskGuard {
     }
 
     fn wrong_disk(&self, why: &str, gone: &[Arc<Sitter>]) {
+        // Whoever hears of it finds it so.
+        self.medium.remember_trouble(Some(why.to_owned()));
         let report = Report::new(self.medium.log.clone());
         let line = Line::new("device lost")
             .with("export", &self.medium.name)
             .with("path", self.assembly.path.display())
             .with("reason", why);
-        self.medium.log.tell(Level::Error, &line);
+        self.medium.log.tell_some(Level::Error, &format!("device lost {}", self.medium.name), &line);
         for sitter in gone {
             report.session_fenced(&sitter.peer, &self.medium.name, why);
         }
@@ -107,14 +109,17 @@ impl Guard for DiskGuard {
     fn store_failed(&self, error: &StoreError) {
         let (name, path) = (&self.medium.name, self.assembly.path.display());
         self.medium.log.error(format!("export {name}: {path}: {error}"));
-        let lost = matches!(error.cause, Cause::Lost(_) | Cause::Moved(_));
-        let poisoned = matches!(error.verb, Verb::Flush) && self.medium.told().poison.is_some();
-        let event = match () {
-            () if lost => "device lost",
-            () if poisoned => "export poisoned",
-            () => "device failed",
+        let event = match &error.cause {
+            // What follows from an earlier failure, which was told.
+            Cause::Poisoned => return,
+            Cause::Lost(why) | Cause::Moved(why) => {
+                self.medium.remember_trouble(Some(why.clone()));
+                "device lost"
+            }
+            _ if error.verb == Verb::Flush && self.medium.poisoned().is_some() => "export poisoned",
+            _ => "device failed",
         };
         let line = Line::new(event).with("export", name).with("path", path).with("reason", error);
-        self.medium.log.tell(Level::Error, &line);
+        self.medium.log.tell_some(Level::Error, &format!("{event} {name}"), &line);
     }
 }

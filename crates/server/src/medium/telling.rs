@@ -1,6 +1,7 @@
 //! What an operator is told of a medium: what was last found, and never a look at a disk.
 
 use super::{Medium, Offline};
+use crate::assemble::Assembly;
 use std::sync::PoisonError;
 use std::time::SystemTime;
 use store::Probe;
@@ -9,8 +10,8 @@ use wire::TransmissionFlags;
 /// What is known without looking.
 #[derive(Clone, Debug, Default)]
 pub struct Told {
-    /// What was last seen at the path.
-    pub seen: Option<Probe>,
+    /// What was last found at the path.
+    pub found: Option<Probe>,
     /// What sessions were offered last.
     pub flags: Option<TransmissionFlags>,
     /// Somebody is on it.
@@ -32,15 +33,14 @@ impl Medium {
             Offline::UnderWay => "a reload is under way".to_owned(),
             Offline::Hangs(why) => why.clone(),
         });
-        let seen = state.seen.get(std::path::Path::new(&self.storage.path)).cloned();
-        let (flags, trouble) = (state.offered, state.trouble.clone());
+        let (found, flags, trouble) = (state.found.clone(), state.offered, state.trouble.clone());
         let open = state.open.iter().any(|open| !open.seats.is_empty());
         let offline = offline.zip(state.offline_since);
         drop(state);
-        Told { seen, flags, open, offline, trouble, poison: self.poisoned() }
+        Told { found, flags, open, offline, trouble, poison: self.poisoned() }
     }
 
-    fn poisoned(&self) -> Option<String> {
+    pub(super) fn poisoned(&self) -> Option<String> {
         let all = self.shared.poison.lock().unwrap_or_else(PoisonError::into_inner);
         all.values().find_map(|poison| poison.failure())
     }
@@ -52,15 +52,30 @@ impl Medium {
         all.values().filter(|poison| poison.poisoned()).map(|poison| poison.clear()).count() > 0
     }
 
-    /// What came of the last look or opening; nothing where it went well.
+    /// What came of the last look or opening, or of what was open; nothing where it went well. Where the path depends on
+    /// the client it is one client's trouble, and not the export's.
     pub fn remember_trouble(&self, trouble: Option<String>) {
-        self.lock().trouble = trouble;
+        if self.storage.client.is_none() {
+            self.lock().trouble = trouble;
+        }
     }
 
-    /// All stores that are open now, as a medium of their own, to be fenced; the next client opens anew.
+    /// What is at the path of somebody who came in.
+    pub(super) fn remember_found(&self, assembly: &Assembly, found: Probe) {
+        if self.storage.client.is_none() && !assembly.is_nowhere() {
+            self.lock().found = Some(found);
+        }
+    }
+
+    /// All stores that are open now, as a medium of their own, to be fenced. Nobody enters before that is done.
     #[must_use]
     pub fn split_off_all(self: &std::sync::Arc<Self>) -> std::sync::Arc<Self> {
-        let open = std::mem::take(&mut self.lock().open);
+        let mut state = self.lock();
+        let open = std::mem::take(&mut state.open);
+        // One that hangs already says so itself.
+        state.offline.get_or_insert(Offline::UnderWay);
+        state.offline_since.get_or_insert_with(SystemTime::now);
+        drop(state);
         self.beside(open)
     }
 }

@@ -9,6 +9,7 @@ use control::view::{Export, State};
 use session::{ExportName, Readings};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use store::Probe;
 use wire::TransmissionFlags;
 
 /// Those of the configuration in its order, and behind them those that are gone and hang.
@@ -48,9 +49,9 @@ fn configured(
         file: described.then(|| origin.file.display().to_string()),
         line: described.then_some(origin.line),
         path: entry.settings.storage.path.clone(),
-        device: told.seen.as_ref().map(|_| device(&entry.settings.storage.path)),
-        identity: told.seen.as_ref().map(|seen| seen.identity.to_string()),
-        size: told.seen.as_ref().map(|seen| seen.size),
+        device: told.found.as_ref().map(|found| device(found, &entry.settings.storage.path)),
+        identity: told.found.as_ref().map(|found| found.identity.to_string()),
+        size: told.found.as_ref().map(|found| found.size),
         read_only: entry.settings.readonly,
         flags: told.flags.map(names).unwrap_or_default(),
         open: told.open,
@@ -75,8 +76,8 @@ fn gone(medium: &Arc<Medium>) -> Export {
         line: None,
         path: medium.storage.path.clone(),
         device: None,
-        identity: told.seen.as_ref().map(|seen| seen.identity.to_string()),
-        size: told.seen.as_ref().map(|seen| seen.size),
+        identity: told.found.as_ref().map(|found| found.identity.to_string()),
+        size: told.found.as_ref().map(|found| found.size),
         read_only: false,
         flags: Vec::new(),
         open: told.open,
@@ -104,11 +105,9 @@ fn state(entry: &Entry, told: &Told) -> (State, Option<String>) {
     bad.map_or((State::Serving, None), |(state, reason)| (state, Some(reason)))
 }
 
-/// What a path leads to behind its links. This asks the file system of the link, and no disk.
-fn device(path: &str) -> String {
-    let links = std::fs::read_link(path).is_ok();
-    let resolved = if links { std::fs::canonicalize(path).ok() } else { None };
-    resolved.map_or_else(|| path.to_owned(), |path| path.display().to_string())
+/// Where the path led when it was looked at. What is not one file or device is known by its path alone.
+fn device(found: &Probe, path: &str) -> String {
+    found.device.as_ref().map_or_else(|| path.to_owned(), |device| device.display().to_string())
 }
 
 fn names(flags: TransmissionFlags) -> Vec<String> {

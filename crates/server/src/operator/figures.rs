@@ -27,7 +27,7 @@ pub fn figures(shared: &Shared, hanging: usize, since: SystemTime) -> Vec<Family
     families.extend(requests(&totals));
     families.push(latency(&totals));
     families.extend(shared.reloads.figures());
-    families.extend([shared.roll.endings(), shared.roll.refusals()]);
+    families.extend([shared.roll.endings(), shared.roll.refusals(), evicted(shared)]);
     families.extend(process::figures(since));
     families
 }
@@ -35,6 +35,12 @@ pub fn figures(shared: &Shared, hanging: usize, since: SystemTime) -> Vec<Family
 fn build() -> Family {
     Family::new("nbd_server_build_info", Kind::Gauge, "1, with the version of the program.")
         .with(&[("version", env!("CARGO_PKG_VERSION"))], 1.0)
+}
+
+fn evicted(shared: &Shared) -> Family {
+    let help = "Handshakes that gave way because all places were taken.";
+    let family = Family::new("nbd_server_handshakes_evicted_total", Kind::Counter, help);
+    family.with(&[], shared.sessions.evicted() as f64)
 }
 
 fn exports_and_sessions(shared: &Shared, totals: &Totals, hanging: usize) -> Vec<Family> {
@@ -50,8 +56,8 @@ fn exports_and_sessions(shared: &Shared, totals: &Totals, hanging: usize) -> Vec
         for (state, word) in STATES {
             states.push("", &[("export", &name), ("state", word)], f64::from(u8::from(state == is)));
         }
-        if let Some(seen) = entry.medium.told().seen {
-            size.push("", &[("export", &name)], seen.size as f64);
+        if let Some(found) = entry.medium.told().found {
+            size.push("", &[("export", &name)], found.size as f64);
         }
     }
     let mut sessions = Family::new("nbd_server_sessions", Kind::Gauge, "Sessions on an export now.");
@@ -111,7 +117,8 @@ fn latency(totals: &Totals) -> Family {
     let help = "From a request's arrival to its reply, by export and kind.";
     let mut family = Family::new("nbd_server_request_duration_seconds", Kind::Histogram, help);
     for (name, (readings, _)) in totals {
-        for class in Class::ALL {
+        // Of a thousand exports few are busy, and of an idle one there is no time to tell.
+        for class in Class::ALL.into_iter().filter(|class| readings.of(*class).requests > 0) {
             histogram(&mut family, &name.to_string(), word(class), readings.of(class));
         }
     }
