@@ -106,6 +106,28 @@ fn a_server_that_goes_away_between_two_files_is_not_asked_to_follow_them() {
     assert_eq!((scene.served("vol-1"), scene.served("vol-2")), (Some('a'), Some('b')));
 }
 
+/// Somebody writes a file while ours are written: one reload would follow both.
+#[test]
+fn what_somebody_changes_meanwhile_is_not_followed_with_it() {
+    let Some(database) = Sqlite::start() else { return };
+    let scene = Scene::new();
+    database.add("vol-1", &scene.disk("a"));
+    let (conf, text) =
+        (scene.server.conf("vol-9.conf"), format!("[vol-9]\nexportname = {}\n", scene.disk("b")));
+    let proxy = Proxy::in_front_of(&scene.server.control_path(), move |number| {
+        if number == LOOK + 1 {
+            fs::write(&conf, &text).expect("a file");
+        }
+        true
+    });
+    let url = database.url();
+    let run = nbdctl_drift(&proxy.socket(), &[], &["--database", &url, "--fix", "--settle", "0"]);
+    assert_eq!(run.code, 2, "{run:?}");
+    let why = "files are written for vol-1; it is not followed: a reload would let vol-9 serve";
+    assert!(run.err.contains(why), "{run:?}");
+    assert_eq!((scene.served("vol-1"), scene.served("vol-9")), (None, None));
+}
+
 /// The disk at a path was taken away and another came: an old row that names the path says nothing about that.
 #[test]
 fn another_disk_at_the_path_is_left_to_a_person_whatever_a_row_says() {

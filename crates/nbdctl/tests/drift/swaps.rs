@@ -50,7 +50,7 @@ fn a_swap_of_which_one_file_cannot_be_written_is_not_begun(scene: &Scene, databa
     database.add("vol-4", &scene.disk("d"));
     let run = scene.fix(database, &[]);
     assert_eq!((run.code, run.out.lines().count()), (2, 3), "{run:?}");
-    assert_eq!(run.out.matches("two.conf describes 2 exports").count(), 2, "{run:?}");
+    assert_eq!(run.out.matches("two.conf describes ").count(), 2, "{run:?}");
     let served = ["vol-1", "vol-2", "vol-3", "vol-4"].map(|name| scene.served(name));
     assert_eq!(served, [Some('a'), Some('b'), Some('c'), Some('d')], "what can be done apart is done");
     let text = fs::read_to_string(scene.server.conf("vol-1.conf")).expect("its file");
