@@ -81,6 +81,8 @@ fn what_hangs_is_named_within_the_time_that_was_given() {
         return skip_or_fail("what_hangs_is_named", "root, mkfs.ext4, fsfreeze and a loop device");
     };
     let server = serving();
+    // Dropped before the server, which could not end.
+    let frozen = frozen;
     let names = ["ended", "fenced", "removed"];
     let disk = |name: &str| frozen.mount().join(name);
     for name in names {
