@@ -20,17 +20,19 @@ use crate::args;
 use crate::client::{Client, Failure};
 use crate::exit::Exit;
 use crate::output::Output;
-use carry_out::carry_out;
+use crate::text::{counted, name};
+use carry_out::{follow, write_files};
 use compare::compare;
+use control::view::Action;
 use database::Database;
 use finding::Finding;
 use look::Look;
-use mend::{Wanted, mend, needs_reload};
+use mend::{Mending, Wanted, held_back, mend, needs_reload};
 use node::Node;
 use say::Report;
 use std::time::Duration;
 
-pub use database::without_passwords;
+pub use database::passwords_in;
 
 /// How long a disagreement has to last before it is mended: longer than whoever attaches a volume is between the database
 /// and the file.
@@ -58,7 +60,7 @@ pub fn run(client: &Client, wanted: &args::Drift, output: &mut Output) -> Result
         Report::of(found, Vec::new(), &Default::default()).say(wanted.json.json, output);
         return Ok(Exit::Refused);
     }
-    fix(client, database.as_ref(), wanted, &look_now, found, output)
+    Fix { client, database: database.as_ref(), wanted, found }.run(&look_now, output)
 }
 
 fn database(wanted: &args::Drift, output: &mut Output) -> Result<Option<Database>, Failure> {
@@ -80,49 +82,86 @@ fn look(client: &Client, database: Option<&Database>) -> Result<Look, Failure> {
     })
 }
 
-fn fix(
-    client: &Client,
-    database: Option<&Database>,
-    wanted: &args::Drift,
-    look_now: &Look,
+/// A run that mends.
+struct Fix<'a> {
+    client: &'a Client,
+    database: Option<&'a Database>,
+    wanted: &'a args::Drift,
+    /// What has been the same for long enough.
     found: Vec<Finding>,
-    output: &mut Output,
-) -> Result<Exit, Failure> {
-    let lasting = |name: &str| {
-        found.iter().any(|finding| finding.is_of_database() && finding.exports.iter().any(|one| one == name))
-    };
-    let asked = Wanted { prefix: &wanted.prefix, allow_empty: wanted.allow_empty, lasting: &lasting };
-    let mut mending = mend(look_now, &asked, &Node::at);
-    let follow = needs_reload(look_now);
-    if mending.held.is_some() || (mending.groups.is_empty() && !follow) {
-        let mut report = Report::of(found, Vec::new(), &mending.left);
-        report.held = mending.held;
-        report.say(wanted.json.json, output);
-        return Ok(Exit::Refused);
-    }
-    let done = carry_out(client, &mut mending, follow);
-    let again = match &done.failure {
-        None => look(client, database),
-        Some(failure) => Err(failure.clone()),
-    };
-    let now = match again {
-        Ok(again) => compare(&again, &wanted.prefix, &Node::at),
-        Err(failure) => {
-            output.complain(&failure);
-            output.complain("something was changed, and what all say now is not known");
-            return Ok(Exit::Partly);
+}
+
+impl Fix<'_> {
+    fn run(self, look_now: &Look, output: &mut Output) -> Result<Exit, Failure> {
+        let lasting = |name: &str| self.found.iter().any(|finding| finding.is_about(name));
+        let mut mending = mend(look_now, &self.asked(&lasting), &Node::at);
+        let follows = needs_reload(look_now);
+        if mending.held.is_some() || (mending.groups.is_empty() && !follows) {
+            let mut report = Report::of(self.found, Vec::new(), &mending.left);
+            report.held = mending.held;
+            report.say(self.wanted.json.json, output);
+            return Ok(Exit::Refused);
         }
-    };
-    let mended: Vec<Finding> = found.into_iter().filter(|finding| !now.contains(finding)).collect();
-    let exit = match (now.is_empty(), done.files > 0 || !mended.is_empty()) {
-        (true, _) => Exit::Done,
-        (false, true) => Exit::Partly,
-        (false, false) => Exit::Refused,
-    };
-    let mut report = Report::of(now, mended, &mending.left);
-    report.reload = done.reload.map(|reload| reload.outcome);
-    report.say(wanted.json.json, output);
-    Ok(exit)
+        warn_of_sessions(look_now, &mending, output);
+        let mut done = write_files(self.client, &mut mending);
+        let mut held = None;
+        let mut reload = None;
+        if done.failure.is_none() && (follows || !done.files.is_empty()) {
+            // What is followed is everything that the files say at this moment.
+            let known = |name: &str| lasting(name) || done.files.iter().any(|one| one == name);
+            let followed = look(self.client, self.database).and_then(|again| {
+                held = held_back(&again, &self.asked(&known), &Node::at);
+                if held.is_none() { follow(self.client).map(Some) } else { Ok(None) }
+            });
+            match followed {
+                Ok(followed) => reload = followed,
+                Err(failure) => done.failure = Some(failure),
+            }
+        }
+        let again = done.failure.take().map_or_else(|| look(self.client, self.database), Err);
+        let now = match again {
+            Ok(again) => compare(&again, &self.wanted.prefix, &Node::at),
+            Err(failure) => {
+                // Nobody was there for the first of them.
+                if done.files.is_empty() && reload.is_none() && failure.exit() == Exit::NoServer {
+                    return Err(failure);
+                }
+                let broken_off = Some(failure.to_string());
+                Report { files: done.files, broken_off, ..Report::default() }
+                    .say(self.wanted.json.json, output);
+                return Ok(Exit::Partly);
+            }
+        };
+        let mended: Vec<Finding> = self.found.into_iter().filter(|finding| !now.contains(finding)).collect();
+        let exit = match (now.is_empty(), !done.files.is_empty() || !mended.is_empty()) {
+            (true, _) => Exit::Done,
+            (false, true) => Exit::Partly,
+            (false, false) => Exit::Refused,
+        };
+        let mut report = Report::of(now, mended, &mending.left);
+        (report.files, report.held) = (done.files, held);
+        report.reload = reload.map(|reload| reload.outcome);
+        report.say(self.wanted.json.json, output);
+        Ok(exit)
+    }
+
+    fn asked<'b>(&'b self, lasting: &'b dyn Fn(&str) -> bool) -> Wanted<'b> {
+        Wanted { prefix: &self.wanted.prefix, allow_empty: self.wanted.allow_empty, lasting }
+    }
+}
+
+/// Who will be cut off, before it is done.
+fn warn_of_sessions(look: &Look, mending: &Mending, output: &mut Output) {
+    let changed = mending.groups.iter().flatten().map(|change| change.export.as_str());
+    let steps = look.plan.steps.iter().filter(|step| step.action >= Action::Replace);
+    let mut names: Vec<&str> = changed.chain(steps.map(|step| step.export.as_str())).collect();
+    names.sort_unstable();
+    names.dedup();
+    let cut = look.exports.iter().filter(|export| export.sessions > 0 && names.contains(&&*export.name));
+    for export in cut {
+        let sessions = counted(export.sessions, "session is", "sessions are");
+        output.complain(format!("{}: {sessions} cut off", name(&export.name)));
+    }
 }
 
 fn agree(look: &Look, wanted: &args::Drift, output: &mut Output) {

@@ -39,7 +39,10 @@ pub fn run(
     err: &mut dyn Write,
     colour: bool,
 ) -> Exit {
+    let args: Vec<OsString> = args.into_iter().collect();
     let mut output = Output::new(out, err, colour);
+    // What was typed is shown where it makes no sense, and may be a URL with a password.
+    output.hide(args.iter().flat_map(|arg| drift::passwords_in(&arg.to_string_lossy())).collect());
     let cli = command().try_get_matches_from(args).and_then(|matches| Cli::from_arg_matches(&matches));
     let exit = match cli {
         Ok(cli) => words::run(&cli, &mut output),

@@ -1,7 +1,6 @@
 //! What is said, and to whom: answers on standard output, what is wrong on standard error.
 
 use crate::client::{Answer, Failure};
-use crate::drift::without_passwords;
 use crate::exit::Exit;
 use crate::words;
 use std::fmt::Display;
@@ -14,6 +13,8 @@ pub struct Output<'a> {
     colour: bool,
     /// The first thing that could not be written.
     failed: Option<io::Error>,
+    /// Passwords, which no complaint may repeat.
+    hidden: Vec<String>,
 }
 
 /// What a line means, where a terminal can show it.
@@ -46,7 +47,7 @@ impl Tone {
 impl<'a> Output<'a> {
     /// `colour` for a terminal only.
     pub fn new(out: &'a mut dyn Write, err: &'a mut dyn Write, colour: bool) -> Self {
-        Self { out, err, colour, failed: None }
+        Self { out, err, colour, failed: None, hidden: Vec::new() }
     }
 
     /// A line of the answer.
@@ -88,10 +89,20 @@ impl<'a> Output<'a> {
         }
     }
 
+    /// Passwords that were typed: no complaint repeats them.
+    pub fn hide(&mut self, passwords: Vec<String>) {
+        self.hidden = passwords;
+    }
+
     /// What is wrong. It is heard where standard output is not.
     pub fn complain(&mut self, line: impl Display) {
+        let line = self.without_hidden(&format!("nbdctl: {line}\n"));
         // There is nobody left to tell.
-        let _ = writeln!(self.err, "nbdctl: {line}");
+        let _ = self.err.write_all(line.as_bytes());
+    }
+
+    fn without_hidden(&self, text: &str) -> String {
+        self.hidden.iter().fold(text.into(), |text: String, word| text.replace(word.as_str(), "***"))
     }
 
     /// Why there is no answer; with `json`, the server's own document too.
@@ -117,8 +128,8 @@ impl<'a> Output<'a> {
             self.write(if self.colour { text.ansi().to_string() } else { text.to_string() }.as_bytes());
             return Exit::Done;
         }
-        // What was typed is shown, and may be a URL with a password.
-        let _ = self.err.write_all(without_passwords(&text.to_string()).as_bytes());
+        let text = self.without_hidden(&text.to_string());
+        let _ = self.err.write_all(text.as_bytes());
         Exit::Usage
     }
 

@@ -195,10 +195,11 @@ fn what_is_refused_is_said_and_has_changed_nothing() {
 fn a_disk_that_hangs_is_named_and_waited_for_and_then_it_is_free() {
     let test = "a_disk_that_hangs_is_named_and_waited_for_and_then_it_is_free";
     for via in all(test) {
+        let (server, files) = (server().start(), disks(&["b", "c"]));
+        // Thawed before the server is waited for, also where an assertion fails.
         let Some(frozen) = Frozen::new() else {
             return skip_or_fail(test, "root, mkfs.ext4, fsfreeze and a loop device");
         };
-        let (server, files) = (server().start(), disks(&["b", "c"]));
         let stuck_at = |name: &str| {
             let path = frozen.mount().join(name);
             fs::write(&path, [0; 4 * BLOCK]).expect("a disk");

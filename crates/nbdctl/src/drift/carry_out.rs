@@ -7,50 +7,63 @@ use control::view::{ExportSettings, Reload};
 /// What came of it.
 #[derive(Debug, Default)]
 pub struct Done {
-    /// Files that were written or deleted, and stay so.
-    pub files: usize,
-    /// The reload, where one was asked for.
-    pub reload: Option<Reload>,
+    /// Exports whose files were written or deleted, and stay so.
+    pub files: Vec<String>,
     /// Why it could not be done to the end: the server has gone, or nobody can tell.
     pub failure: Option<Failure>,
 }
 
-/// Does it. Exports whose file could not be changed are added to those that are left.
-pub fn carry_out(client: &Client, mending: &mut Mending, reload: bool) -> Done {
+/// Writes and deletes files, and follows nothing. Exports whose file could not be changed are added to those that are left.
+pub fn write_files(client: &Client, mending: &mut Mending) -> Done {
     let mut done = Done::default();
     for group in std::mem::take(&mut mending.groups) {
         match whole(client, &group) {
-            Ok(()) => done.files += group.len(),
-            Err((failure, certain)) => {
+            Ok(()) => done.files.extend(group.into_iter().map(|change| change.export)),
+            Err(broken) => {
                 for change in &group {
-                    mending.left.insert(change.export.clone(), failure.to_string());
+                    mending.left.insert(change.export.clone(), broken.failure.to_string());
                 }
-                if !certain {
+                if !broken.clean {
                     // Nothing is to be followed that nobody can tell.
-                    done.failure = Some(failure);
+                    done.files.extend(broken.written);
+                    done.failure = Some(broken.failure);
                     return done;
                 }
             }
         }
     }
-    if reload || done.files > 0 {
-        match follow(client) {
-            Ok(reload) => done.reload = Some(reload),
-            Err(failure) => done.failure = Some(failure),
-        }
-    }
     done
 }
 
-/// All changes of a group, or none: those before the one that was refused are taken back. `false` where it is not certain
-/// that nothing of it is left.
-fn whole(client: &Client, group: &[Change]) -> Result<(), (Failure, bool)> {
+/// One reload for all of them.
+pub fn follow(client: &Client) -> Result<Reload, Failure> {
+    client.ask(&Ask::post(Path::v1("reload").within(client.timeout())))?.value()
+}
+
+/// A group that is not done.
+struct Broken {
+    failure: Failure,
+    /// It is certain that nothing of it is left.
+    clean: bool,
+    /// What may be left of it.
+    written: Vec<String>,
+}
+
+/// All changes of a group, or none: those before the one that was refused are taken back.
+fn whole(client: &Client, group: &[Change]) -> Result<(), Broken> {
     for (at, change) in group.iter().enumerate() {
         if let Err(failure) = write(client, &change.export, change.to.as_ref()) {
             let refused = matches!(failure, Failure::Refused { pending: false, .. });
-            let back = group[..at].iter().rev().map(|one| write(client, &one.export, one.back.as_ref()));
-            let clean = back.fold(refused, |clean, taken_back| clean && taken_back.is_ok());
-            return Err((failure, clean));
+            // Nobody was there: this one is not written, and those before it are.
+            let doubtful = !refused && !matches!(failure, Failure::NoServer(_));
+            let mut written: Vec<String> =
+                group[..at + usize::from(doubtful)].iter().map(|one| one.export.clone()).collect();
+            for one in group[..at].iter().rev() {
+                if write(client, &one.export, one.back.as_ref()).is_ok() {
+                    written.retain(|name| *name != one.export);
+                }
+            }
+            return Err(Broken { failure, clean: refused && written.is_empty(), written });
         }
     }
     Ok(())
@@ -66,8 +79,4 @@ fn write(client: &Client, export: &str, settings: Option<&ExportSettings>) -> Re
         }
     };
     client.ask(&ask).map(|_| ())
-}
-
-fn follow(client: &Client) -> Result<Reload, Failure> {
-    client.ask(&Ask::post(Path::v1("reload").within(client.timeout())))?.value()
 }

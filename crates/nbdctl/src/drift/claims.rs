@@ -1,6 +1,6 @@
 //! What a database says of each export, and whether it agrees with itself.
 
-use super::node::{Nodes, same};
+use super::node::{Nodes, clash, same};
 use std::collections::BTreeMap;
 
 /// A row of the query.
@@ -12,7 +12,12 @@ pub struct Row {
     pub path: Option<String>,
     /// Its path according to another table; none where that has nothing to say.
     pub other: Option<String>,
+    /// Why the row is not to be relied on.
+    pub doubt: Option<String>,
 }
+
+/// The doubt of an export that somebody has given up.
+pub const FAILED: &str = "failed";
 
 /// All that the rows of one export come to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,6 +28,10 @@ pub enum Claim {
     NoPath,
     /// More than one.
     Torn(Vec<String>),
+    /// Paths that are not to be relied on, and why.
+    Doubtful(Vec<String>, String),
+    /// It has failed, and may still be in use.
+    Failed(Vec<String>),
 }
 
 impl Claim {
@@ -31,7 +40,7 @@ impl Claim {
         match self {
             Self::Path(path) => std::slice::from_ref(path),
             Self::NoPath => &[],
-            Self::Torn(paths) => paths,
+            Self::Torn(paths) | Self::Doubtful(paths, _) | Self::Failed(paths) => paths,
         }
     }
 }
@@ -40,28 +49,42 @@ impl Claim {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Claims {
     all: BTreeMap<String, Claim>,
+    /// Disks of volumes that have no export.
+    foreign: Vec<String>,
     prefix: String,
 }
+
+/// Who has a disk, where it is no export.
+const ANOTHER_VOLUME: &str = "another volume";
 
 impl Claims {
     /// Of all rows; those whose name begins with the prefix are looked at, the others may have the same disks.
     pub fn of(rows: &[Row], prefix: &str, nodes: Nodes<'_>) -> Self {
-        let mut words: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        let mut words: BTreeMap<String, (Vec<String>, Option<String>)> = BTreeMap::new();
+        let mut foreign = Vec::new();
         for row in rows {
-            let said = words.entry(row.name.clone()).or_default();
-            for path in [&row.path, &row.other].into_iter().flatten().filter(|path| !path.is_empty()) {
+            let paths = [&row.path, &row.other].into_iter().flatten().filter(|path| !path.is_empty());
+            if row.name.is_empty() {
+                foreign.extend(paths.cloned());
+                continue;
+            }
+            let (said, doubt) = words.entry(row.name.clone()).or_default();
+            *doubt = doubt.take().or(row.doubt.clone());
+            for path in paths {
                 if !said.iter().any(|known| same(known, path, nodes)) {
                     said.push(path.clone());
                 }
             }
         }
-        let claim = |mut said: Vec<String>| match said.len() {
-            0 => Claim::NoPath,
-            1 => Claim::Path(said.remove(0)),
-            _ => Claim::Torn(said),
+        let claim = |(mut said, doubt): (Vec<String>, Option<String>)| match doubt {
+            Some(doubt) if doubt == FAILED => Claim::Failed(said),
+            Some(doubt) => Claim::Doubtful(said, doubt),
+            None if said.len() == 1 => Claim::Path(said.remove(0)),
+            None if said.is_empty() => Claim::NoPath,
+            None => Claim::Torn(said),
         };
         let all = words.into_iter().map(|(name, said)| (name, claim(said))).collect();
-        Self { all, prefix: prefix.into() }
+        Self { all, foreign, prefix: prefix.into() }
     }
 
     /// By name.
@@ -86,7 +109,7 @@ impl Claims {
             _ => None,
         });
         for (name, path) in plain {
-            match disks.iter_mut().find(|(disk, _)| same(disk, path, nodes)) {
+            match disks.iter_mut().find(|(disk, _)| clash(disk, path, nodes)) {
                 Some((_, names)) => names.push(name.into()),
                 None => disks.push((path.clone(), vec![name.into()])),
             }
@@ -98,29 +121,29 @@ impl Claims {
 
     /// Another export to which the database gives this disk too, be it in one table only.
     pub fn rival(&self, name: &str, path: &str, nodes: Nodes<'_>) -> Option<&str> {
-        let others = self.everyone().filter(|(other, _)| *other != name);
-        others
-            .filter(|(_, claim)| claim.paths().iter().any(|known| same(known, path, nodes)))
-            .map(|(other, _)| other)
-            .next()
+        let has = |paths: &[String]| paths.iter().any(|known| clash(known, path, nodes));
+        let mut others = self.everyone().filter(|(other, _)| *other != name);
+        let other = others.find(|(_, claim)| has(claim.paths())).map(|(other, _)| other);
+        other.or_else(|| has(&self.foreign).then_some(ANOTHER_VOLUME))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::drift::node::Node;
+    use crate::drift::node::{Id, Node};
 
     fn row(name: &str, path: &str, other: &str) -> Row {
         let some = |text: &str| (text != "NULL").then(|| text.to_owned());
-        Row { name: name.into(), path: some(path), other: some(other) }
+        Row { name: name.into(), path: some(path), other: some(other), doubt: None }
     }
 
     /// `/by-id/x` leads to `/dev/x`.
     fn nodes(path: &str) -> Node {
         let disk = path.strip_prefix("/dev/").or(path.strip_prefix("/by-id/"));
-        let number = |disk: &str| disk.bytes().fold(0, |sum, byte| sum * 256 + u64::from(byte));
-        disk.map_or(Node::Nothing("is not there".into()), |disk| Node::Device(number(disk)))
+        let number =
+            |disk: &str| disk.bytes().fold(0, |sum: u64, byte| sum.wrapping_mul(257) + u64::from(byte));
+        disk.map_or(Node::Nothing("is not there".into()), |disk| Node::alone(Id::Device(number(disk))))
     }
 
     #[test]
@@ -172,5 +195,18 @@ mod tests {
         assert_eq!(claims.rival("c", "/dev/c", &nodes), Some("d"), "one of d's words");
         assert_eq!(claims.rival("a", "/dev/c", &nodes), Some("c"));
         assert_eq!(claims.rival("x", "/dev/x", &nodes), None);
+        let claims = Claims::of(&[row("", "/by-id/x", "NULL")], "", &nodes);
+        assert_eq!(claims.rival("x", "/dev/x", &nodes), Some("another volume"));
+        assert_eq!(claims.iter().count(), 0);
+    }
+
+    #[test]
+    fn a_doubt_counts_more_than_a_path() {
+        let doubtful = |doubt: &str| Row { doubt: Some(doubt.into()), ..row("a", "/dev/a", "NULL") };
+        let get = |rows: &[Row]| Claims::of(rows, "", &nodes).get("a").cloned();
+        let paths = || vec!["/dev/a".to_owned()];
+        assert_eq!(get(&[doubtful("failed")]), Some(Claim::Failed(paths())));
+        let both = [row("a", "/dev/a", "NULL"), doubtful("it is old")];
+        assert_eq!(get(&both), Some(Claim::Doubtful(paths(), "it is old".into())));
     }
 }

@@ -34,21 +34,38 @@ fn within(claims: &Claims, nodes: Nodes<'_>) -> Vec<Finding> {
     });
     let none = claims.iter().filter(|(_, claim)| **claim == Claim::NoPath);
     let none = none.map(|(name, _)| Finding::of(name, both, "the database has no path for it"));
+    let doubtful = claims.iter().filter_map(|(name, claim)| match claim {
+        Claim::Doubtful(_, why) => Some((name, why)),
+        _ => None,
+    });
+    let doubtful = doubtful
+        .map(|(name, why)| Finding::of(name, both, format!("the database disagrees with itself: {why}")));
     let shared = claims.shared(nodes).into_iter().map(|(disk, names)| {
         let whom = if names.len() == 2 { "both" } else { "all of them" };
         Finding::about(names, both, format!("the database gives {disk} to {whom}"))
             .with(Party::Database, &disk)
     });
-    torn.chain(none).chain(shared).collect()
+    torn.chain(none).chain(doubtful).chain(shared).collect()
 }
 
 /// The database and the files. Where the files cannot be followed, what runs stands for them.
 fn with_files(claims: &Claims, files: &Files, prefix: &str, nodes: Nodes<'_>) -> Vec<Finding> {
     let mut findings = Vec::new();
     for (name, claim) in claims.iter() {
-        // What disagrees with itself has no word that could be compared.
-        let Claim::Path(path) = claim else { continue };
         let (party, say, have) = speaker(files, name);
+        let path = match claim {
+            Claim::Path(path) => path,
+            Claim::Failed(_) => {
+                let failed = files.get(name).map(|at| {
+                    let what = format!("{say} {}, the database has it as failed", at.path);
+                    Finding::of(name, [Party::Database, party], what).with(party, &at.path)
+                });
+                findings.extend(failed);
+                continue;
+            }
+            // What disagrees with itself has no word that could be compared.
+            Claim::NoPath | Claim::Torn(_) | Claim::Doubtful(..) => continue,
+        };
         let finding =
             |what: String| Finding::of(name, [Party::Database, party], what).with(Party::Database, path);
         match files.get(name) {

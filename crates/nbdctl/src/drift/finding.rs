@@ -48,6 +48,11 @@ impl Finding {
         self.between.contains(&Party::Database)
     }
 
+    /// It names this export.
+    pub fn is_about(&self, export: &str) -> bool {
+        self.exports.iter().any(|one| one == export)
+    }
+
     /// With what one of them names.
     pub fn with(mut self, party: Party, path: &str) -> Self {
         self.paths.insert(party, path.into());

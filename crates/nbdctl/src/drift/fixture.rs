@@ -2,7 +2,7 @@
 
 use super::claims::Row;
 use super::look::Look;
-use super::node::Node;
+use super::node::{Id, Node};
 use control::view::{
     Action, Change, Export, Hanging, KeptBack, Operations, Plan, Problem, State, Step, Unavailable,
 };
@@ -13,8 +13,8 @@ pub const MAIN: &str = "/etc/config";
 /// `/dev/x` and `/by-id/x` are one disk; everything else is not there.
 pub fn nodes(path: &str) -> Node {
     let disk = path.strip_prefix("/dev/").or(path.strip_prefix("/by-id/"));
-    let number = |disk: &str| disk.bytes().fold(0, |sum, byte| sum * 256 + u64::from(byte));
-    disk.map_or(Node::Nothing("is not there".into()), |disk| Node::Device(number(disk)))
+    let number = |disk: &str| disk.bytes().fold(0, |sum: u64, byte| sum.wrapping_mul(257) + u64::from(byte));
+    disk.map_or(Node::Nothing("is not there".into()), |disk| Node::alone(Id::Device(number(disk))))
 }
 
 impl Look {
@@ -29,6 +29,7 @@ impl Look {
             name: name.into(),
             path: Some(path.into()),
             other: None,
+            doubt: None,
         });
         self
     }
@@ -38,6 +39,17 @@ impl Look {
             name: name.into(),
             path: Some(path.into()),
             other: Some(other.into()),
+            doubt: None,
+        });
+        self
+    }
+
+    pub fn doubt(mut self, name: &str, path: &str, why: &str) -> Self {
+        self.rows.get_or_insert_default().push(Row {
+            name: name.into(),
+            path: Some(path.into()),
+            other: None,
+            doubt: Some(why.into()),
         });
         self
     }

@@ -84,7 +84,9 @@ impl Files {
 
     /// What the files say of it cannot be followed.
     pub fn is_unclear(&self, name: &str) -> bool {
-        self.refused || self.unclear.contains(name)
+        // An empty path is half of one: somebody is writing it.
+        let half = self.get(name).is_some_and(|at| at.path.is_empty());
+        self.refused || half || self.unclear.contains(name)
     }
 
     /// Whether an export is a database's business: those of the main file and the command line are not.

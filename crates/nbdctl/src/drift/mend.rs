@@ -7,7 +7,7 @@ mod reload;
 
 use super::claims::{Claim, Claims};
 use super::look::{Described, Files, Look};
-use super::node::{Node, Nodes, same};
+use super::node::{Node, Nodes, clash, same};
 use control::view::ExportSettings;
 use std::collections::BTreeMap;
 
@@ -82,10 +82,18 @@ pub fn mend(look: &Look, wanted: &Wanted<'_>, nodes: Nodes<'_>) -> Mending {
         }
         drop_what_is_taken(look, &files, &mut candidates, &mut mending.left, nodes);
     }
-    let judged = reload::Judged { look, prefix, claims: claims.as_ref(), files: &files, nodes };
+    let judged = reload::Judged { look, prefix, claims: claims.as_ref(), files: &files, lasting, nodes };
     mending.held = judged.held(&|name| candidates.contains_key(name));
     mending.groups = grouped(candidates, nodes);
     mending
+}
+
+/// Why a reload may not be asked for after this look, files being what they are.
+pub fn held_back(look: &Look, wanted: &Wanted<'_>, nodes: Nodes<'_>) -> Option<String> {
+    let Wanted { prefix, lasting, .. } = *wanted;
+    let claims = look.rows.as_ref().map(|rows| Claims::of(rows, prefix, nodes));
+    let files = Files::of(look);
+    reload::Judged { look, prefix, claims: claims.as_ref(), files: &files, lasting, nodes }.held(&|_| false)
 }
 
 /// Decides about one export after the other.
@@ -117,7 +125,7 @@ impl Judge<'_> {
     fn candidate(&self, name: &str) -> Result<Option<Candidate>, String> {
         let at = self.files.get(name);
         let unclear = || -> Result<(), String> {
-            let it = if self.files.is_unclear(name) { Err("mend its file first") } else { Ok(()) };
+            let it = if self.files.is_unclear(name) { Err("left: mend its file first") } else { Ok(()) };
             it.map_err(Into::into)
         };
         let Some(claim) = self.claims.get(name) else {
@@ -130,7 +138,11 @@ impl Judge<'_> {
         };
         let path = match claim {
             Claim::Path(path) => path,
-            Claim::NoPath | Claim::Torn(_) => return Err("mend the database first".into()),
+            Claim::Failed(_) if at.is_some() => return Err("left: it has failed, see to it".into()),
+            Claim::Failed(_) => return Ok(None),
+            Claim::NoPath | Claim::Torn(_) | Claim::Doubtful(..) => {
+                return Err("left: mend the database first".into());
+            }
         };
         if at.is_some_and(|at| same(path, &at.path, self.nodes)) {
             return Ok(None);
@@ -191,7 +203,7 @@ fn drop_what_is_taken(
     loop {
         let taken = candidates.iter().find_map(|(name, candidate)| {
             let path = candidate.takes.as_deref()?;
-            let is_it = |other: &str| same(path, other, nodes);
+            let is_it = |other: &str| clash(path, other, nodes);
             let mut stay = files.holders(name, is_it).filter(|other| !candidates.contains_key(*other));
             let hangs = hanging
                 .iter()
@@ -224,7 +236,7 @@ fn grouped(candidates: BTreeMap<String, Candidate>, nodes: Nodes<'_>) -> Vec<Vec
 
 fn need(one: &Candidate, other: &Candidate, nodes: Nodes<'_>) -> bool {
     let takes = |taker: &Candidate, giver: &Candidate| match (&taker.takes, &giver.leaves) {
-        (Some(takes), Some(leaves)) => same(takes, leaves, nodes),
+        (Some(takes), Some(leaves)) => clash(takes, leaves, nodes),
         _ => false,
     };
     takes(one, other) || takes(other, one)

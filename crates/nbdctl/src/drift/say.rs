@@ -2,7 +2,7 @@
 
 use super::finding::Finding;
 use crate::output::{Output, Tone};
-use crate::text::shown;
+use crate::text::{name, shown};
 use control::view::Outcome;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -16,8 +16,12 @@ pub struct Report {
     pub disagreements: Vec<Told>,
     /// Disagreements that are no more.
     pub mended: Vec<Told>,
-    /// Why `--fix` did nothing.
+    /// Why `--fix` did nothing, or did not follow what it wrote.
     pub held: Option<String>,
+    /// Exports whose files `--fix` wrote or deleted.
+    pub files: Vec<String>,
+    /// Why `--fix` was not done to the end: what all say now is not known.
+    pub broken_off: Option<String>,
     /// How the reload of `--fix` ended.
     pub reload: Option<Outcome>,
 }
@@ -48,6 +52,12 @@ impl Report {
         Self { agree: disagreements.is_empty(), disagreements, mended, ..Self::default() }
     }
 
+    fn written(&self) -> String {
+        let names: Vec<_> = self.files.iter().map(|export| name(export)).collect();
+        let none = names.is_empty();
+        if none { "no file is written".into() } else { format!("files are written for {}", names.join(", ")) }
+    }
+
     /// Says it.
     pub fn say(&self, json: bool, output: &mut Output) {
         if json {
@@ -62,8 +72,15 @@ impl Report {
             let left = told.left.as_ref().map_or_else(String::new, |why| format!(" ({})", shown(why)));
             output.say_in(Tone::Bad, format!("{}{left}", told.finding));
         }
-        if let Some(held) = &self.held {
-            output.complain(format!("nothing is mended: {}", shown(held)));
+        match (&self.held, self.files.is_empty()) {
+            (Some(held), true) => output.complain(format!("nothing is mended: {}", shown(held))),
+            (Some(held), false) => {
+                output.complain(format!("{}; it is not followed: {}", self.written(), shown(held)));
+            }
+            (None, _) => {}
+        }
+        if let Some(why) = &self.broken_off {
+            output.complain(format!("{}; then it was broken off: {}", self.written(), shown(why)));
         }
     }
 }

@@ -18,21 +18,43 @@ pub trait Database {
         self.run("DELETE FROM nbd_exports; DELETE FROM device_mappings;");
     }
 
-    /// An export with its mapping: `mode` is `oma`, `failover`, or empty for none.
-    fn add(&self, name: &str, path: &str, mapped: &str, mode: &str) {
+    /// An export, and its volume that is attached to the appliance.
+    fn add(&self, name: &str, path: &str) {
+        self.add_mapped(name, path, path, "oma");
+    }
+
+    /// An export with its volume's mapping: `mode` is `oma`, `failover`, or empty for none.
+    fn add_mapped(&self, name: &str, path: &str, mapped: &str, mode: &str) {
         let volume = format!("volume-of-{name}");
         let mut sql = format!(
-            "INSERT INTO nbd_exports (id, export_name, volume_id, device_path, port, status) VALUES \
-             ('{name}', '{name}', '{volume}', '{path}', 10809, 'active');"
+            "INSERT INTO nbd_exports (id, export_name, {}, device_path, port, status) VALUES \
+             ('{name}', '{name}', '{volume}', '{path}', 10809, 'active');",
+            self.volume_column()
         );
         if !mode.is_empty() {
-            sql += &format!(
-                "INSERT INTO device_mappings (volume_uuid, device_path, operation_mode) VALUES \
-                 ('{volume}', '{mapped}', '{mode}');"
-            );
+            sql += &mapping(&volume, mapped, mode);
         }
         self.run(&sql);
     }
+
+    /// What the column of an export's volume is called.
+    fn volume_column(&self) -> &'static str {
+        if self.is_renamed() { "volume_uuid" } else { "volume_id" }
+    }
+
+    /// As in an older form of the tables.
+    fn is_renamed(&self) -> bool;
+
+    /// From now on.
+    fn rename(&mut self);
+}
+
+/// A volume that is attached.
+pub fn mapping(volume: &str, path: &str, mode: &str) -> String {
+    format!(
+        "INSERT INTO device_mappings (volume_uuid, device_path, operation_mode) VALUES \
+         ('{volume}', '{path}', '{mode}');"
+    )
 }
 
 /// The tables. `status` and `mode` are types of columns.

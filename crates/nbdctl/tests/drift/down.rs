@@ -9,7 +9,7 @@ pub fn all(database: &mut dyn Database) {
     database.clear();
     let mut scene = Scene::new();
     scene.serve("vol-1", "a");
-    database.add("vol-1", &scene.disk("b"), "", "");
+    database.add("vol-1", &scene.disk("b"));
     passwords(&scene, database);
     a_server_that_is_down(&mut scene, database);
     a_database_that_is_down(&scene, database);

@@ -24,6 +24,8 @@ fn all(database: &mut dyn Database) {
     matrix::all(database);
     swaps::all(database);
     queries::all(database);
+    database.rename();
+    matrix::renamed(database);
     down::all(database);
 }
 

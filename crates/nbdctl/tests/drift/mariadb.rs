@@ -13,6 +13,7 @@ pub struct MariaDb {
     daemon: Daemon,
     port: u16,
     dir: TempDir,
+    renamed: bool,
 }
 
 impl MariaDb {
@@ -42,7 +43,7 @@ impl MariaDb {
             .arg(format!("--port={port}"))
             .args(["--bind-address=127.0.0.1", "--innodb-flush-log-at-trx-commit=0", "--skip-name-resolve"]);
         let daemon = Daemon::start(serve, "ready for connections");
-        let database = Self { daemon, port, dir };
+        let database = Self { daemon, port, dir, renamed: false };
         let tables = tables("ENUM('pending','active','failed')", "ENUM('oma','failover')");
         let user = "'oma'@'127.0.0.1'";
         database.owner(
@@ -84,6 +85,15 @@ impl Database for MariaDb {
 
     fn ask(&self, sql: &str) -> String {
         self.owner("appliance", sql)
+    }
+
+    fn is_renamed(&self) -> bool {
+        self.renamed
+    }
+
+    fn rename(&mut self) {
+        self.run("ALTER TABLE nbd_exports RENAME COLUMN volume_id TO volume_uuid");
+        self.renamed = true;
     }
 
     fn stop(&mut self) {

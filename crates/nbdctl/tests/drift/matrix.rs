@@ -1,13 +1,23 @@
 //! Each pair that may disagree, alone: found, named once, and mended where it can be.
 
-use crate::database::Database;
+use crate::database::{Database, mapping};
 use crate::scene::Scene;
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::slice::from_ref;
 
+/// The same by the other name of the column.
+pub fn renamed(database: &dyn Database) {
+    for case in
+        [an_export_that_the_files_do_not_have_is_put, a_database_that_disagrees_with_itself_is_left_alone]
+    {
+        database.clear();
+        case(&Scene::new(), database);
+    }
+}
+
 pub fn all(database: &dyn Database) {
-    let cases: [fn(&Scene, &dyn Database); 13] = [
+    let cases: [fn(&Scene, &dyn Database); 16] = [
         agreement_is_silent,
         an_export_that_the_files_do_not_have_is_put,
         an_export_that_the_database_does_not_have_is_removed,
@@ -17,6 +27,9 @@ pub fn all(database: &dyn Database) {
         a_disk_that_is_gone_is_named_and_cannot_be_mended,
         a_database_that_disagrees_with_itself_is_left_alone,
         a_disk_that_is_given_twice_is_left_alone,
+        a_disk_that_is_mapped_to_another_volume_is_left_alone,
+        what_has_failed_and_is_in_use_goes_on,
+        half_a_file_is_not_overwritten,
         a_path_that_leads_nowhere_is_not_written,
         an_empty_database_removes_nothing_by_itself,
         a_prefix_narrows_both_sides,
@@ -31,11 +44,11 @@ pub fn all(database: &dyn Database) {
 fn agreement_is_silent(scene: &Scene, database: &dyn Database) {
     scene.drift(database, &[]).silent();
     scene.serve("vol-1", "a");
-    database.add("vol-1", &scene.disk("a"), &scene.disk("a"), "oma");
+    database.add("vol-1", &scene.disk("a"));
     // The same disk by another name.
     symlink(scene.disks.join("b"), scene.disks.join("by-id")).expect("a link");
     scene.serve("vol-2", "by-id");
-    database.add("vol-2", &scene.disk("b"), &scene.disk("by-id"), "oma");
+    database.add_mapped("vol-2", &scene.disk("b"), &scene.disk("by-id"), "oma");
     scene.drift(database, &[]).silent();
     scene.fix(database, &[]).silent();
     scene.drift(database, &["-v"]).says(0, &["all agree: 4 exports, 2 of them in the database".into()]);
@@ -44,7 +57,7 @@ fn agreement_is_silent(scene: &Scene, database: &dyn Database) {
 }
 
 fn an_export_that_the_files_do_not_have_is_put(scene: &Scene, database: &dyn Database) {
-    database.add("vol-1", &scene.disk("a"), "", "");
+    database.add("vol-1", &scene.disk("a"));
     let line = format!("vol-1: the database says {}, the files do not have it", scene.disk("a"));
     let before = scene.state();
     scene.drift(database, &[]).says(1, from_ref(&line));
@@ -61,7 +74,7 @@ fn an_export_that_the_files_do_not_have_is_put(scene: &Scene, database: &dyn Dat
 fn an_export_that_the_database_does_not_have_is_removed(scene: &Scene, database: &dyn Database) {
     scene.serve("vol-1", "a");
     scene.serve("vol-2", "b");
-    database.add("vol-1", &scene.disk("a"), "", "");
+    database.add("vol-1", &scene.disk("a"));
     let line = format!("vol-2: the files say {}, the database does not have it", scene.disk("b"));
     scene.drift(database, &[]).says(1, from_ref(&line));
     scene.fix(database, &[]).says(0, &[format!("mended: {line}")]);
@@ -73,7 +86,7 @@ fn an_export_that_the_database_does_not_have_is_removed(scene: &Scene, database:
 fn another_path_is_followed_and_other_keys_stay(scene: &Scene, database: &dyn Database) {
     scene.write("vol-1", &scene.disk("a"), "maxconnections = 3\nflush = false\n");
     scene.reload();
-    database.add("vol-1", &scene.disk("b"), &scene.disk("b"), "oma");
+    database.add("vol-1", &scene.disk("b"));
     let line = format!("vol-1: the database says {}, the files say {}", scene.disk("b"), scene.disk("a"));
     scene.drift(database, &[]).says(1, from_ref(&line));
     scene.fix(database, &[]).says(0, &[format!("mended: {line}")]);
@@ -85,8 +98,8 @@ fn another_path_is_followed_and_other_keys_stay(scene: &Scene, database: &dyn Da
     scene.write("vol-1", &scene.disk("b"), "maxconnections = 7\n");
     scene.write("vol-2", &scene.disk("c"), "readonly = true\n");
     database.clear();
-    database.add("vol-1", &scene.disk("a"), "", "");
-    database.add("vol-2", &scene.disk("d"), "", "");
+    database.add("vol-1", &scene.disk("a"));
+    database.add("vol-2", &scene.disk("d"));
     assert_eq!(scene.fix(database, &[]).code, 0);
     let text = fs::read_to_string(scene.server.conf("vol-1.conf")).expect("its file");
     assert!(text.contains("maxconnections = 7"), "{text}");
@@ -103,7 +116,7 @@ fn files_that_are_not_followed_are_followed(scene: &Scene, database: &dyn Databa
     scene.server.remove_conf("vol-3.conf");
     scene.write("vol-4", &scene.disk("e"), "");
     for (name, disk) in [("vol-1", "d"), ("vol-2", "b"), ("vol-4", "e")] {
-        database.add(name, &scene.disk(disk), "", "");
+        database.add(name, &scene.disk(disk));
     }
     let lines = [
         format!("vol-1: the files say {}, the server has {}", scene.disk("d"), scene.disk("a")),
@@ -120,7 +133,7 @@ fn files_that_are_not_followed_are_followed(scene: &Scene, database: &dyn Databa
 
 fn a_disk_that_has_grown_is_seen(scene: &Scene, database: &dyn Database) {
     scene.serve("vol-1", "a");
-    database.add("vol-1", &scene.disk("a"), "", "");
+    database.add("vol-1", &scene.disk("a"));
     let disk = fs::File::options().write(true).open(scene.disks.join("a")).expect("a disk");
     disk.set_len(65536).expect("it grows");
     let line = format!("vol-1: {} has 65536 bytes, the server has it with 16384", scene.disk("a"));
@@ -132,8 +145,8 @@ fn a_disk_that_has_grown_is_seen(scene: &Scene, database: &dyn Database) {
 fn a_disk_that_is_gone_is_named_and_cannot_be_mended(scene: &Scene, database: &dyn Database) {
     scene.serve("vol-1", "a");
     scene.serve("vol-2", "b");
-    database.add("vol-1", &scene.disk("a"), "", "");
-    database.add("vol-2", &scene.disk("c"), "", "");
+    database.add("vol-1", &scene.disk("a"));
+    database.add("vol-2", &scene.disk("c"));
     fs::remove_file(scene.disks.join("a")).expect("it goes");
     let run = scene.drift(database, &[]);
     let gone = run.out.lines().find(|line| line.starts_with("vol-1: ")).expect("it is named").to_owned();
@@ -150,33 +163,86 @@ fn a_disk_that_is_gone_is_named_and_cannot_be_mended(scene: &Scene, database: &d
 fn a_database_that_disagrees_with_itself_is_left_alone(scene: &Scene, database: &dyn Database) {
     scene.serve("vol-1", "a");
     scene.serve("vol-2", "b");
-    database.add("vol-1", &scene.disk("c"), &scene.disk("d"), "oma");
-    database.add("vol-2", &scene.disk("e"), "", "");
+    database.add_mapped("vol-1", &scene.disk("c"), &scene.disk("d"), "oma");
+    database.add("vol-2", &scene.disk("e"));
     let torn =
         format!("vol-1: the database disagrees with itself: {} and {}", scene.disk("c"), scene.disk("d"));
     let other = format!("vol-2: the database says {}, the files say {}", scene.disk("e"), scene.disk("b"));
     scene.drift(database, &[]).says(1, &[torn.clone(), other.clone()]);
-    let torn = format!("{torn} (mend the database first)");
+    let torn = format!("{torn} (left: mend the database first)");
     scene.fix(database, &[]).says(2, &[format!("mended: {other}"), torn.clone()]);
     let before = scene.state();
     scene.fix(database, &[]).says(1, &[torn]);
     assert_eq!(scene.state(), before);
     assert_eq!((scene.served("vol-1"), scene.served("vol-2")), (Some('a'), Some('e')));
-    // A disk of which one table says that it is another's is given to nobody.
-    database.add("vol-3", &scene.disk("d"), "", "");
+    // A disk that is mapped to another volume is given to nobody.
+    database.add_mapped("vol-3", &scene.disk("d"), "", "");
     let run = scene.fix(database, &[]);
-    assert!(
-        run.out.contains(&format!("not written: the database gives {} to vol-1 too", scene.disk("d"))),
-        "{run:?}"
-    );
+    let line = "vol-3: the database disagrees with itself: its path is mapped to another volume (left: mend the database first)";
+    assert!(run.out.lines().any(|one| one == line), "{run:?}");
     assert_eq!((run.code, scene.served("vol-3")), (1, None));
+}
+
+/// An old row, and the disk has been given to a volume that has no export yet.
+fn a_disk_that_is_mapped_to_another_volume_is_left_alone(scene: &Scene, database: &dyn Database) {
+    scene.serve("vol-1", "a");
+    database.add("vol-1", &scene.disk("a"));
+    database.add_mapped("vol-old", &scene.disk("b"), "", "");
+    symlink(scene.disks.join("b"), scene.disks.join("by-id")).expect("a link");
+    let by_id = scene.disk("by-id");
+    for path in [scene.disk("b"), by_id] {
+        database.run(&format!(
+            "DELETE FROM device_mappings WHERE volume_uuid = 'new'; {}",
+            mapping("new", &path, "oma")
+        ));
+        let before = scene.state();
+        let run = scene.fix(database, &[]);
+        assert_eq!((run.code, run.out.lines().count()), (1, 1), "{run:?}");
+        assert!(run.out.starts_with("vol-old: the database disagrees with itself: "), "{run:?}");
+        assert_eq!((scene.state(), scene.served("vol-old")), (before, None));
+    }
+    // Its own volume, in words; and the other one by another name of the disk.
+    database.run(&mapping("volume-of-vol-old", &scene.disk("b"), "oma"));
+    let run = scene.fix(database, &[]);
+    assert!(run.code == 1 && run.out.contains("to another volume too)"), "{run:?}");
+    assert_eq!(scene.served("vol-old"), None);
+}
+
+fn what_has_failed_and_is_in_use_goes_on(scene: &Scene, database: &dyn Database) {
+    scene.serve("vol-1", "a");
+    scene.serve("vol-2", "b");
+    database.add("vol-1", &scene.disk("a"));
+    database.run("UPDATE nbd_exports SET status = 'failed'");
+    database.add("vol-3", &scene.disk("c"));
+    let (mut failed, mut extra) = (scene.server.open("vol-1"), scene.server.open("vol-2"));
+    let run = scene.fix(database, &[]);
+    let line = format!(
+        "vol-1: the files say {}, the database has it as failed (left: it has failed, see to it)",
+        scene.disk("a")
+    );
+    assert!(run.code == 2 && run.out.lines().any(|one| one == line), "{run:?}");
+    assert!(failed.read(0, 1).is_ok(), "nobody gave its client up");
+    assert!(extra.read(0, 1).is_err());
+    assert_eq!(run.err, "nbdctl: vol-2: 1 session is cut off\n", "said before it is done");
+    assert_eq!(scene.served("vol-3"), Some('c'));
+}
+
+fn half_a_file_is_not_overwritten(scene: &Scene, database: &dyn Database) {
+    scene.serve("vol-1", "a");
+    database.add("vol-1", &scene.disk("b"));
+    let half = "[vol-1]\nexportname = ";
+    scene.server.write_conf("vol-1.conf", half);
+    let run = scene.fix(database, &[]);
+    assert!(run.code == 1 && run.out.contains("(left: mend its file first)"), "{run:?}");
+    assert_eq!(fs::read_to_string(scene.server.conf("vol-1.conf")).expect("its file"), half);
+    assert_eq!(scene.served("vol-1"), Some('a'));
 }
 
 fn a_disk_that_is_given_twice_is_left_alone(scene: &Scene, database: &dyn Database) {
     scene.serve("vol-1", "a");
     symlink(scene.disks.join("b"), scene.disks.join("by-id")).expect("a link");
-    database.add("vol-1", &scene.disk("b"), "", "");
-    database.add("vol-2", &scene.disk("by-id"), "", "");
+    database.add("vol-1", &scene.disk("b"));
+    database.add("vol-2", &scene.disk("by-id"));
     let before = scene.state();
     let run = scene.fix(database, &[]);
     let lines: Vec<&str> = run.out.lines().collect();
@@ -188,9 +254,9 @@ fn a_disk_that_is_given_twice_is_left_alone(scene: &Scene, database: &dyn Databa
 
 fn a_path_that_leads_nowhere_is_not_written(scene: &Scene, database: &dyn Database) {
     scene.serve("vol-1", "a");
-    database.add("vol-1", "remote-vm-4711", "", "");
-    database.add("vol-2", &scene.disk("gone"), "", "");
-    database.add("vol-3", "/dev/null", "", "");
+    database.add("vol-1", "remote-vm-4711");
+    database.add("vol-2", &scene.disk("gone"));
+    database.add("vol-3", "/dev/null");
     let before = scene.state();
     let run = scene.fix(database, &[]);
     let told = |export: &str, why: &str| {
@@ -219,15 +285,15 @@ fn an_empty_database_removes_nothing_by_itself(scene: &Scene, database: &dyn Dat
 fn a_prefix_narrows_both_sides(scene: &Scene, database: &dyn Database) {
     scene.serve("mig-1", "a");
     scene.serve("other-1", "b");
-    database.add("mig-1", &scene.disk("a"), "", "");
-    database.add("backup-1", &scene.disk("c"), "", "");
+    database.add("mig-1", &scene.disk("a"));
+    database.add("backup-1", &scene.disk("c"));
     scene.drift(database, &["--prefix", "mig-"]).silent();
     assert_eq!(scene.drift(database, &[]).out.lines().count(), 2);
     let before = scene.state();
     scene.fix(database, &["--prefix", "mig-"]).silent();
     assert_eq!(scene.state(), before);
     // A disk of somebody with another name is not free.
-    database.add("mig-2", &scene.disk("b"), "", "");
+    database.add("mig-2", &scene.disk("b"));
     let run = scene.fix(database, &["--prefix", "mig-"]);
     assert!(
         run.code == 1 && run.out.contains(&format!("(not written: other-1 has {})", scene.disk("b"))),
@@ -238,7 +304,7 @@ fn a_prefix_narrows_both_sides(scene: &Scene, database: &dyn Database) {
 
 fn what_has_failed_or_is_attached_elsewhere_is_not_wanted(scene: &Scene, database: &dyn Database) {
     for (name, disk, mode) in [("vol-1", "a", "oma"), ("vol-2", "b", "failover"), ("vol-3", "c", "")] {
-        database.add(name, &scene.disk(disk), &scene.disk(disk), mode);
+        database.add_mapped(name, &scene.disk(disk), &scene.disk(disk), mode);
     }
     database.run("UPDATE nbd_exports SET status = 'failed' WHERE export_name = 'vol-3'");
     // The mapping's lasting name is the same word.

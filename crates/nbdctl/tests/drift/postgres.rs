@@ -13,6 +13,7 @@ pub struct Postgres {
     daemon: Daemon,
     port: u16,
     dir: TempDir,
+    renamed: bool,
 }
 
 impl Postgres {
@@ -34,7 +35,7 @@ impl Postgres {
         serve.arg("-D").arg(&data).arg("-k").arg(dir.path()).args(["-p", &port.to_string(), "-F"]);
         serve.args(["-c", "listen_addresses=127.0.0.1"]);
         let daemon = Daemon::start(serve, "ready to accept connections");
-        let database = Self { daemon, port, dir };
+        let database = Self { daemon, port, dir, renamed: false };
         database.owner("postgres", &format!("CREATE USER oma PASSWORD '{PASSWORD}'"));
         database.owner("postgres", "CREATE DATABASE appliance OWNER oma");
         let tables = tables("export_status", "TEXT");
@@ -68,6 +69,15 @@ impl Database for Postgres {
 
     fn ask(&self, sql: &str) -> String {
         self.owner("appliance", sql)
+    }
+
+    fn is_renamed(&self) -> bool {
+        self.renamed
+    }
+
+    fn rename(&mut self) {
+        self.run("ALTER TABLE nbd_exports RENAME COLUMN volume_id TO volume_uuid");
+        self.renamed = true;
     }
 
     fn stop(&mut self) {

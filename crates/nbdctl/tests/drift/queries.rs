@@ -10,7 +10,7 @@ pub fn all(database: &dyn Database) {
     let scene = Scene::new();
     database.clear();
     scene.serve("vol-1", "a");
-    database.add("vol-1", "nonsense", "", "");
+    database.add_mapped("vol-1", "nonsense", "", "");
     let before = scene.state();
     let asked = |query: &str| scene.fix(database, &["--query", query]);
     let path = scene.disk("a");
@@ -19,7 +19,7 @@ pub fn all(database: &dyn Database) {
     let torn = asked(&format!("SELECT export_name, '{path}', device_path FROM nbd_exports"));
     assert!(torn.code == 1 && torn.out.contains("disagrees with itself"), "{torn:?}");
     let none = asked("SELECT export_name, NULL FROM nbd_exports");
-    none.says(1, &["vol-1: the database has no path for it (mend the database first)".into()]);
+    none.says(1, &["vol-1: the database has no path for it (left: mend the database first)".into()]);
     let two = asked(&format!("SELECT 'vol-1', '{path}' UNION ALL SELECT 'vol-1', '{}'", scene.disk("b")));
     assert!(two.code == 1 && two.out.contains("disagrees with itself"), "{two:?}");
 

@@ -7,6 +7,7 @@ use testkit::{TempDir, skip_or_fail, tool};
 
 pub struct Sqlite {
     dir: TempDir,
+    renamed: bool,
 }
 
 impl Sqlite {
@@ -15,7 +16,7 @@ impl Sqlite {
             skip_or_fail("drift with SQLite", "sqlite3");
             return None;
         }
-        let database = Self { dir: TempDir::new("sqlite") };
+        let database = Self { dir: TempDir::new("sqlite"), renamed: false };
         database.run(&tables("TEXT", "TEXT"));
         Some(database)
     }
@@ -38,6 +39,15 @@ impl Database for Sqlite {
         let mut shell = Command::new("sqlite3");
         shell.arg("-bail").arg(self.dir.join("appliance.db")).arg(sql);
         run(shell)
+    }
+
+    fn is_renamed(&self) -> bool {
+        self.renamed
+    }
+
+    fn rename(&mut self) {
+        self.run("ALTER TABLE nbd_exports RENAME COLUMN volume_id TO volume_uuid");
+        self.renamed = true;
     }
 
     fn stop(&mut self) {

@@ -21,8 +21,8 @@ pub fn all(database: &dyn Database) {
 fn two_exports_swap_their_disks(scene: &Scene, database: &dyn Database) {
     scene.serve("vol-1", "a");
     scene.serve("vol-2", "b");
-    database.add("vol-1", &scene.disk("b"), "", "");
-    database.add("vol-2", &scene.disk("a"), "", "");
+    database.add("vol-1", &scene.disk("b"));
+    database.add("vol-2", &scene.disk("a"));
     let reloads = || scene.server.lines().iter().filter(|line| line.contains("reload requested")).count();
     let before = reloads();
     assert_eq!(scene.fix(database, &[]).code, 0);
@@ -33,7 +33,7 @@ fn two_exports_swap_their_disks(scene: &Scene, database: &dyn Database) {
 
 fn a_disk_goes_to_the_next_export_when_the_last_one_is_removed(scene: &Scene, database: &dyn Database) {
     scene.serve("vol-1", "a");
-    database.add("vol-2", &scene.disk("a"), "", "");
+    database.add("vol-2", &scene.disk("a"));
     assert_eq!(scene.fix(database, &[]).code, 0);
     assert_eq!((scene.served("vol-1"), scene.served("vol-2")), (None, Some('a')));
 }
@@ -44,10 +44,10 @@ fn a_swap_of_which_one_file_cannot_be_written_is_not_begun(scene: &Scene, databa
     let section = |name: &str, disk: &str| format!("[{name}]\nexportname = {}\n", scene.disk(disk));
     scene.server.write_conf("two.conf", &(section("vol-2", "b") + &section("vol-3", "c")));
     scene.reload();
-    database.add("vol-1", &scene.disk("b"), "", "");
-    database.add("vol-2", &scene.disk("a"), "", "");
-    database.add("vol-3", &scene.disk("c"), "", "");
-    database.add("vol-4", &scene.disk("d"), "", "");
+    database.add("vol-1", &scene.disk("b"));
+    database.add("vol-2", &scene.disk("a"));
+    database.add("vol-3", &scene.disk("c"));
+    database.add("vol-4", &scene.disk("d"));
     let run = scene.fix(database, &[]);
     assert_eq!((run.code, run.out.lines().count()), (2, 3), "{run:?}");
     assert_eq!(run.out.matches("two.conf describes 2 exports").count(), 2, "{run:?}");
@@ -64,15 +64,18 @@ fn a_reload_that_would_follow_a_doubtful_path_is_not_asked_for(scene: &Scene, da
     scene.serve("vol-1", "a");
     // Somebody has written the file, and one half of the database.
     scene.write("vol-1", &scene.disk("b"), "");
-    database.add("vol-1", &scene.disk("b"), &scene.disk("a"), "oma");
-    database.add("vol-2", &scene.disk("c"), "", "");
+    database.add_mapped("vol-1", &scene.disk("b"), &scene.disk("a"), "oma");
+    database.add("vol-2", &scene.disk("c"));
     let before = scene.state();
     let run = scene.fix(database, &[]);
     assert_eq!((run.code, run.out.lines().count()), (1, 3), "{run:?}");
     assert!(run.err.contains("nothing is mended: a reload would let vol-1 serve"), "{run:?}");
     assert_eq!(scene.state(), before);
     // The database has made up its mind.
-    database.run(&format!("UPDATE device_mappings SET device_path = '{}'", scene.disk("b")));
+    database.run(&format!(
+        "UPDATE device_mappings SET device_path = '{}' WHERE volume_uuid = 'volume-of-vol-1'",
+        scene.disk("b")
+    ));
     assert_eq!(scene.fix(database, &[]).code, 0);
     assert_eq!((scene.served("vol-1"), scene.served("vol-2")), (Some('b'), Some('c')));
 }
@@ -82,12 +85,12 @@ fn a_broken_file_is_left_to_whoever_writes_it(scene: &Scene, database: &dyn Data
     scene.serve("vol-2", "b");
     // As it is while the appliance writes it.
     scene.server.write_conf("vol-1.conf", "");
-    database.add("vol-1", &scene.disk("c"), "", "");
-    database.add("vol-2", &scene.disk("d"), "", "");
+    database.add("vol-1", &scene.disk("c"));
+    database.add("vol-2", &scene.disk("d"));
     let run = scene.fix(database, &[]);
     assert_eq!((run.code, run.out.lines().count()), (2, 3), "{run:?}");
     let told = format!(
-        "vol-1: the database says {}, the server has {} (mend its file first)",
+        "vol-1: the database says {}, the server has {} (left: mend its file first)",
         scene.disk("c"),
         scene.disk("a")
     );

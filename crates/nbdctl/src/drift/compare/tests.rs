@@ -130,6 +130,22 @@ fn what_the_plan_has_just_seen_counts_more_than_what_was_last_tried() {
 }
 
 #[test]
+fn what_the_database_doubts_itself_is_said_once() {
+    let look = Look::at(&[("a", "/dev/a"), ("b", "/dev/b")])
+        .doubt("a", "/dev/c", "its path is mapped to another volume")
+        .doubt("b", "/dev/c", "failed")
+        .doubt("c", "/dev/c", "failed");
+    assert_eq!(
+        said(&look),
+        [
+            "a: the database disagrees with itself: its path is mapped to another volume",
+            "b: the files say /dev/b, the database has it as failed",
+        ],
+        "what has failed and is nowhere is no disagreement"
+    );
+}
+
+#[test]
 fn what_is_gone_and_hangs_is_still_held() {
     let look = Look::at(&[("a", "/dev/a")]).change("a", |export| {
         export.configured = false;

@@ -1,6 +1,6 @@
 //! Where a database is.
 
-use super::secret::{Secret, without_passwords};
+use super::secret::Secret;
 
 /// Which database it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,11 +39,12 @@ impl Address {
         if kind == Kind::Sqlite && !rest.starts_with('/') {
             return Err("--database: sqlite:// is followed by the absolute path of a file".into());
         }
-        let passwords = passwords(kind, rest);
-        let shown = without_passwords(url);
-        let shown = shown.split('?').next().unwrap_or_default().to_owned();
-        let passwords = passwords.iter().flat_map(|text| [text.clone(), decoded(text)]).map(Secret::new);
-        Ok(Self { kind, url: url.into(), shown, passwords: passwords.collect() })
+        // A file has none.
+        let passwords = if kind == Kind::Sqlite { Vec::new() } else { passwords_in(url) };
+        let shown = if kind == Kind::Sqlite { rest.to_owned() } else { without_password(rest) };
+        let shown = format!("{scheme}://{}", shown.split('?').next().unwrap_or_default());
+        let passwords = passwords.into_iter().map(Secret::new).collect();
+        Ok(Self { kind, url: url.into(), shown, passwords })
     }
 
     /// Which database it is.
@@ -72,18 +73,26 @@ impl Address {
     }
 }
 
-/// As they stand there. Too much is better than too little.
-fn passwords(kind: Kind, rest: &str) -> Vec<String> {
-    if kind == Kind::Sqlite {
-        return Vec::new();
-    }
-    let user = match (rest.find(':'), rest.rfind('@')) {
-        (Some(colon), Some(at)) if colon < at => Some(rest[colon + 1..at].to_owned()),
-        _ => None,
-    };
+/// Whatever may be a password in what may be a URL, as it stands there and as it is meant. Too much is better than too
+/// little: whoever writes one with a slash or a quote in it has written no URL, and still it is his password.
+pub fn passwords_in(url: &str) -> Vec<String> {
+    let Some((_, rest)) = url.split_once("://") else { return Vec::new() };
+    let user = split(rest).map(|(_, password, _)| password.to_owned());
     let parameters = rest.split_once('?').map(|(_, parameters)| parameters).unwrap_or_default();
     let parameters = parameters.split('&').filter_map(|one| one.strip_prefix("password="));
-    user.into_iter().chain(parameters.map(Into::into)).filter(|text| !text.is_empty()).collect()
+    let all = user.into_iter().chain(parameters.map(Into::into)).filter(|text| !text.is_empty());
+    all.flat_map(|text| [text.clone(), decoded(&text)]).collect()
+}
+
+/// User, password, and all that stands behind them.
+fn split(rest: &str) -> Option<(&str, &str, &str)> {
+    let (user, host) = rest.rsplit_once('@')?;
+    let (user, password) = user.split_once(':')?;
+    Some((user, password, host))
+}
+
+fn without_password(rest: &str) -> String {
+    split(rest).map_or_else(|| rest.into(), |(user, _, host)| format!("{user}:***@{host}"))
 }
 
 /// `%2F` is `/`.
@@ -116,6 +125,11 @@ mod tests {
         let address = parse("sqlite:///var/lib/a:b@c.db");
         assert!(!address.has_password() && address.kind() == Kind::Sqlite);
         assert!(!parse("mariadb://oma@db/x").has_password());
+        for password in ["s3c'ret", "s3c\"ret", "s3/c:r@e?t", "s3 c#ret"] {
+            let address = parse(&format!("mysql://oma:{password}@db:3306/x"));
+            assert_eq!(address.shown(), "mysql://oma:***@db:3306/x", "{password}");
+            assert_eq!(address.hidden_in(&format!("say {password}")), "say ***");
+        }
     }
 
     #[test]

@@ -114,30 +114,37 @@ fn what_has_only_just_changed_is_left_and_keeps_its_disk() {
     assert_eq!(left(&mending), ["a: not written: it has only just changed", "b: not written: a has /dev/a"]);
 }
 
+fn held(look: &Look) -> bool {
+    decided(look).held.is_some()
+}
+
+#[test]
+fn another_disk_at_the_path_is_never_followed_unless_its_name_is_a_lasting_one() {
+    let moved = |path: &str| changed(step(Action::Replace, "a", path, path), "disk", "1", "2");
+    let look = || Look::at(&[("a", "/dev/a")]);
+    assert!(held(&look().without_database().step(moved("/dev/a"))), "nobody was asked");
+    assert!(held(&look().row("a", "/dev/a").step(moved("/dev/a"))), "the row is as old as the path");
+    assert!(!held(&look().row("x", "/dev/x").step(moved("/dev/a"))), "its file is removed first");
+    assert!(held(&look().step(moved("/dev/a"))), "the database has nothing, and nothing is removed");
+    assert!(held(&look().row("a", "/gone").step(moved("/dev/a"))), "its file is not written");
+    assert!(!held(&look().row("a", "/dev/b").step(moved("/dev/a"))), "its file is repointed first");
+    for lasting in ["/dev/disk/by-id/virtio-a", "/dev/mapper/vola"] {
+        let look = || Look::at(&[("a", lasting)]).step(moved(lasting));
+        assert!(!held(&look().row("a", lasting)) && !held(&look().without_database()));
+        assert!(held(&look().torn("a", lasting, "/dev/b")), "of which the database is not certain");
+    }
+    assert!(held(&look().without_database().step(step(Action::ReplaceForSome, "a", "/dev/a", "/dev/a"))));
+}
+
 #[test]
 fn a_reload_is_held_where_it_would_give_a_disk_that_nobody_has_named() {
-    let held = |look: &Look| decided(look).held.is_some();
-    let moved = || changed(step(Action::Replace, "a", "/dev/a", "/dev/a"), "disk", "1", "2");
     let look = || Look::at(&[("a", "/dev/a")]);
-    assert!(held(&look().without_database().step(moved())), "nobody was asked");
-    assert!(!held(&look().row("a", "/dev/a").step(moved())), "the database names it");
-    assert!(held(&look().row("a", "/dev/a").row("b", "/dev/a").step(moved())), "and gives it to another too");
-    assert!(held(&look().torn("a", "/dev/a", "/dev/b").step(moved())), "and does not");
-    assert!(!held(&look().row("x", "/dev/x").step(moved())), "its file is removed first");
-    assert!(held(&look().step(moved())), "the database has nothing, and nothing is removed");
-    assert!(held(&look().row("a", "/gone").step(moved())), "its file is not written");
-    assert!(!held(&look().row("a", "/dev/b").step(moved())), "its file is written first");
-    // Texts: of the files where they are the truth, of the database where that is.
     let to = |path| step(Action::Replace, "a", "/dev/a", path);
-    assert!(!held(&look().without_database().step(to("/dev/b"))));
+    assert!(!held(&look().without_database().step(to("/dev/b"))), "the files are the truth");
     assert!(held(&look().torn("a", "/dev/b", "/dev/a").step(to("/dev/b"))));
+    assert!(held(&look().row("a", "/dev/b").row("b", "/dev/b").step(to("/dev/b"))));
     assert!(!held(&look().row("a", "/by-id/b").step(to("/dev/b"))));
-    assert!(held(&look().without_database().step(step(Action::ReplaceForSome, "a", "/dev/a", "/dev/a"))));
-    for harmless in [Action::Remove, Action::Retune, Action::Block] {
-        let new = if harmless == Action::Remove { "" } else { "/dev/a" };
-        let step = step(harmless, "a", "/dev/a", new);
-        assert!(!held(&look().without_database().step(step)), "{harmless:?}");
-    }
+    assert!(held(&look().doubt("a", "/dev/b", "failed").step(to("/dev/b"))));
     // Those of the main file are not the database's business.
     let mut main = step(Action::Replace, "a", "/dev/a", "/dev/b");
     main.file = Some(MAIN.into());
@@ -148,6 +155,58 @@ fn a_reload_is_held_where_it_would_give_a_disk_that_nobody_has_named() {
     let mut refused = look().row("a", "/dev/b");
     refused.plan.refused.push(problem("config"));
     assert!(held(&refused), "nothing would be followed");
+}
+
+#[test]
+fn a_reload_is_held_where_it_would_end_what_nobody_has_given_up_for_certain() {
+    let look = || Look::at(&[("a-1", "/dev/a"), ("b-1", "/dev/b")]);
+    for (action, new) in [(Action::Remove, ""), (Action::Block, "/dev/a"), (Action::Replace, "/dev/c")] {
+        let look = || look().without_database().step(step(action, "a-1", "/dev/a", new));
+        let held = |prefix: &str, lasts: bool| {
+            mend(&look(), &Wanted { prefix, allow_empty: false, lasting: &|_| lasts }, &nodes).held.is_some()
+        };
+        assert!(!held("", true) && !held("a-", true), "{action:?}");
+        assert!(held("b-", true), "{action:?}: it was not asked for");
+        assert!(held("", false), "{action:?}: it has only just changed");
+    }
+    let gone = || step(Action::Remove, "a-1", "/dev/a", "");
+    assert!(
+        !held(&look().row("a-1", "/dev/a").row("b-1", "/dev/b").step(gone())),
+        "its file is written again first"
+    );
+    assert!(
+        held(&look().row("a-1", "/gone").row("b-1", "/dev/b").step(gone())),
+        "it is not, and the database has it"
+    );
+    assert!(held(&look().doubt("a-1", "/dev/a", "failed").row("b-1", "/dev/b").step(gone())));
+    assert!(!held(&look().row("b-1", "/dev/b").step(gone())), "nobody has it");
+    let tuned = changed(step(Action::Retune, "a-1", "/dev/a", "/dev/a"), "readonly", "false", "true");
+    let wanted = Wanted { prefix: "b-", allow_empty: false, lasting: &|_| false };
+    assert!(
+        mend(&look().without_database().step(tuned), &wanted, &nodes).held.is_none(),
+        "nobody is cut off"
+    );
+}
+
+#[test]
+fn what_is_doubtful_is_left() {
+    let look = Look::at(&[("a", "/dev/a"), ("b", "/dev/b"), ("half", "")])
+        .doubt("a", "/dev/c", "its volume has no mapping")
+        .doubt("b", "/dev/b", "failed")
+        .doubt("c", "/dev/d", "failed")
+        .row("half", "/dev/h")
+        .row("n", "/dev/c");
+    let mending = decided(&look);
+    assert_eq!(changes(&mending), [""; 0]);
+    assert_eq!(
+        left(&mending),
+        [
+            "a: left: mend the database first",
+            "b: left: it has failed, see to it",
+            "half: left: mend its file first",
+            "n: not written: the database gives /dev/c to a too",
+        ]
+    );
 }
 
 #[test]
