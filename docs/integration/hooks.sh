@@ -62,7 +62,7 @@ plain_path() {
 # What is asked for, in both ways.
 put() {
     case $via in
-        nbdctl) ctl add "$1" "$2" readonly=false multifile=false copyonwrite=false ;;
+        nbdctl) ctl add --replace "$1" "$2" readonly=false multifile=false copyonwrite=false ;;
         curl)
             http PUT "exports/$1" "{\"exportname\": \"$2\", \"readonly\": \"false\", \"multifile\": \"false\", \
 \"copyonwrite\": \"false\"}"

@@ -309,6 +309,25 @@ fn every_event_of_the_log_is_in_the_manual() {
     );
 }
 
+/// So is what stands in the journal beside the words.
+#[test]
+fn every_event_of_the_log_has_an_id_that_the_manual_tells() {
+    let (manual, ids) = (read("docs/man/nbd-server.1.md"), code("crates/server/src/journald/ids.rs"));
+    let words: Vec<&str> = ids.split('"').skip(1).step_by(2).collect();
+    let untold =
+        words.chunks(2).filter(|pair| !manual.contains(&format!("\n| `{}` | `{}` |\n", pair[0], pair[1])));
+    let mut problems: Vec<String> =
+        untold.map(|pair| format!("{}: {} is not told", pair[0], pair[1])).collect();
+    let section = manual.split("### What a reload says").nth(1).and_then(|rest| rest.split("### ").next());
+    let rows = section.unwrap_or_default().lines();
+    let events: Vec<&str> = rows.filter_map(|row| row.strip_prefix("| `")?.split('`').next()).collect();
+    assert!(events.len() >= 17, "the events were not found in the manual: {events:?}");
+    problems.extend(
+        events.iter().filter(|event| !words.contains(event)).map(|event| format!("{event} has none")),
+    );
+    none_of(problems);
+}
+
 #[test]
 fn no_source_file_is_longer_than_four_hundred_lines() {
     let mut problems = Vec::new();

@@ -46,8 +46,11 @@ pub(crate) fn metrics_only(request: &Request, desk: &Desk) -> Response {
 }
 
 fn figures(desk: &Desk) -> Response {
-    let text = metrics::render(&desk.controls().metrics());
-    ([("content-type", "text/plain; version=0.0.4")], text).into_response()
+    let make = || desk.pace.apart(|| metrics::render(&desk.controls().metrics()));
+    match desk.renditions.get(make) {
+        Ok(text) => ([("content-type", "text/plain; version=0.0.4")], text).into_response(),
+        Err(failure) => failure.into_response(),
+    }
 }
 
 async fn unknown(uri: Uri) -> Failure {

@@ -74,7 +74,11 @@ async fn answer(
     caller: Option<Caller>,
     desk: Arc<Desk>,
 ) -> Response {
-    if let Err(too_many) = desk.pace.turn().await {
+    let pace = match service {
+        Service::Control(_) => &desk.pace,
+        Service::Metrics => &desk.pace_of_metrics,
+    };
+    if let Err(too_many) = pace.turn().await {
         return Failure::too_many_requests(&too_many).into_response();
     }
     let mut request = request.map(Body::new);

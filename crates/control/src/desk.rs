@@ -3,6 +3,7 @@
 use crate::answer::{Answer, Failure};
 use crate::controls::Controls;
 use crate::pace::Pace;
+use crate::rendition::Renditions;
 use axum::http::StatusCode;
 use std::future::Future;
 use std::sync::Arc;
@@ -12,6 +13,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 pub(crate) struct Desk {
     controls: Arc<dyn Controls>,
     pub(crate) pace: Pace,
+    /// Of those who ask for metrics without the control socket: they must not take the operator's turn.
+    pub(crate) pace_of_metrics: Pace,
+    pub(crate) renditions: Renditions,
     waiting: Arc<Semaphore>,
     listening: Arc<Semaphore>,
     stopped: watch::Receiver<bool>,
@@ -27,6 +31,8 @@ impl Desk {
         Self {
             controls,
             pace: Pace::new(),
+            pace_of_metrics: Pace::new(),
+            renditions: Renditions::default(),
             waiting: Arc::new(Semaphore::new(Self::WAITING_MAX)),
             listening: Arc::new(Semaphore::new(Self::LISTENING_MAX)),
             stopped,

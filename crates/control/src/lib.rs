@@ -22,6 +22,7 @@ pub mod metrics;
 mod openapi;
 mod pace;
 mod patient;
+mod rendition;
 mod serve;
 pub mod view;
 

@@ -81,6 +81,16 @@ impl Pace {
         }
     }
 
+    /// Does something that has a limit of its own: what it takes of the processor is not waited for here.
+    pub(crate) fn apart<T>(&self, act: impl FnOnce() -> T) -> T {
+        // What was used until now is.
+        self.buckets(|_, _| ());
+        let done = act();
+        let used = Duration::try_from(clock_gettime(ClockId::ThreadCPUTime)).unwrap_or_default();
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).used = Some(used);
+        done
+    }
+
     fn buckets<T>(&self, act: impl FnOnce(&mut Buckets, Instant) -> T) -> T {
         let mut buckets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();

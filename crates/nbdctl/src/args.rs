@@ -186,6 +186,9 @@ pub struct Add {
     /// Its settings, as in the configuration; a path in the first place is its exportname
     #[arg(value_name = "KEY=VALUE", required = true, value_parser = values::setting, value_hint = ValueHint::AnyPath)]
     pub settings: Vec<Setting>,
+    /// Put these settings in the place of those of an export that is there
+    #[arg(long)]
+    pub replace: bool,
     /// Whether it applies.
     #[command(flatten)]
     pub apply: Apply,

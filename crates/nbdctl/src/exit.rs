@@ -65,6 +65,10 @@ impl Exit {
         let plan = &reload.plan;
         let kept = plan.kept_back.iter().any(|kept| kept.exports.iter().any(|name| name == export));
         let blocked = plan.steps.iter().any(|step| step.action == Action::Block && step.export == export);
+        if plan.unavailable.iter().any(|one| one.export == export) {
+            // What was asked for is written, and is not to be had.
+            return Self::Partly;
+        }
         // A reason is there for what hangs, or was not settled, or cannot be used; not for what was kept back.
         let elsewhere = reload.hanging.is_empty() && reload.reason.is_none() && !kept && !blocked;
         match reload.outcome {

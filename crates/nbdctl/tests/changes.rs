@@ -155,7 +155,7 @@ fn a_plan_ends_with_the_code_of_its_reload_and_on_wish_with_2_where_it_is_not_em
     assert_eq!(ends(Plan { refused, ..plan() }), (1, 1, false));
     server.fake.says().refusal = Some(Refusal::Late("a reload is under way".into()));
     let ran = server.ctl(&["plan"]);
-    assert_eq!((ran.code, ran.err.as_str()), (1, "nbdctl: a reload is under way\n"));
+    assert_eq!((ran.code, ran.err.as_str()), (3, "nbdctl: a reload is under way\n"));
 }
 
 #[test]
@@ -332,6 +332,18 @@ fn an_export_is_added_and_removed_with_or_without_its_reload() {
     let ran = server.ctl(&["remove", "vol-9"]);
     assert_eq!((ran.code, ran.lines()[0]), (0, "vol-9: its file is deleted"));
     assert_eq!(server.fake.calls(), ["remove \"vol-9\" apply false", "remove \"vol-9\" apply true"]);
+
+    // A name that was mistyped costs nobody his migration.
+    server.fake.says().exports = vec![common::fake::export("vol-1", "/dev/vdb")];
+    let ran = server.ctl(&["add", "vol-1", "/dev/vdc"]);
+    assert!(ran.code == 1 && ran.err.contains("--replace"), "{}", ran.err);
+    assert_eq!(server.fake.calls(), [""; 0]);
+    assert_eq!(server.ctl(&["add", "--replace", "vol-1", "/dev/vdc"]).code, 0);
+    assert_eq!(server.fake.calls(), ["put \"vol-1\" {\"exportname\": \"/dev/vdc\"} apply true"]);
+    server.fake.says().reload.plan.unavailable = plan().unavailable;
+    assert_eq!(server.ctl(&["add", &plan().unavailable[0].export, "/nowhere", "--replace"]).code, 2);
+    server.fake.says().reload.plan.unavailable = Vec::new();
+    server.fake.calls();
 
     let refusals = [
         (Refusal::Conflict("b.conf describes vol-9".into()), "nbdctl: b.conf describes vol-9\n"),

@@ -1,18 +1,18 @@
 //! What changes something, when somebody asks for it on the control socket: each with an answer, and logged with who asked.
 
 use crate::answer;
-use crate::fence::Waits;
 use crate::log::Level;
 use crate::reconcile::Reconciler;
 use crate::report::Report;
-use crate::requests::Requests;
+use crate::requests::{Counted, Requests};
 use crate::snippets::{Snippet, With};
 use crate::sources::Files;
-use config::{SourceError, Sources};
+use config::{Loaded, SourceError, Sources};
 use control::view::{Check, Cut, ExportSettings, Plan, Problem, Reload};
 use control::{Caller, Line, Refusal};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::AtomicUsize;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -25,7 +25,12 @@ pub struct Changes {
     command_line_export: bool,
     /// When the next plan may be made.
     next_plan: Mutex<Instant>,
+    /// How many wait for one.
+    plans: Arc<AtomicUsize>,
 }
+
+/// Who may wait for a plan.
+const PLANS_MAX: usize = 4;
 
 /// After a plan the thread that makes them is left to others so many times as long as it took, whoever asks how often: it
 /// is the one that reloads, and it has the priority of data.
@@ -43,8 +48,8 @@ impl Changes {
         main: PathBuf,
         command_line_export: bool,
     ) -> Self {
-        let next_plan = Mutex::new(Instant::now());
-        Self { requests, report, files, main, command_line_export, next_plan }
+        let (next_plan, plans) = (Mutex::new(Instant::now()), Arc::default());
+        Self { requests, report, files, main, command_line_export, next_plan, plans }
     }
 
     /// Who asked for what, before it is done.
@@ -70,6 +75,9 @@ impl Changes {
     /// As there.
     pub fn plan(&self, timeout: Duration) -> Result<Plan, Refusal> {
         let until = Instant::now() + timeout;
+        // So many wait for one that the others had better come again: places are for reloads too.
+        let _place = Counted::among(&self.plans, PLANS_MAX)
+            .ok_or_else(|| Refusal::Late("too many ask for a plan".into()))?;
         let mut next = self.next_plan.lock().unwrap_or_else(PoisonError::into_inner);
         if *next > until || Instant::now() > until {
             return Err(Refusal::Late("too many ask for a plan".into()));
@@ -131,7 +139,7 @@ impl Changes {
     pub fn fence(&self, export: &str, timeout: Duration, by: Caller) -> Result<Cut, Refusal> {
         self.say("fence", Some(("export", export)), by);
         let (name, until) = (export.to_owned(), Instant::now() + timeout);
-        self.requests.ask(timeout, move |reconciler| reconciler.fence(&name, Waits::until(until)))?
+        self.requests.ask(timeout, move |reconciler| reconciler.fence(&name, Some(until)))?
     }
 
     fn and_reload(
@@ -157,7 +165,12 @@ fn put(reconciler: &Reconciler, name: &str, settings: &ExportSettings) -> Result
         Refusal::Invalid(problems.iter().map(answer::problem).collect::<Vec<Problem>>())
     };
     let (text, _) = config::describe(snippet.path(), name, settings).map_err(invalid)?;
-    would_be_followed(reconciler, name, &With { files, path: snippet.path(), text: Some(&text) })?;
+    let loaded =
+        would_be_followed(reconciler, name, &With { files, path: snippet.path(), text: Some(&text) })?;
+    let there = loaded.config.exports.get(&name.into());
+    if there.is_none_or(|export| files.base.join(&export.origin.file) != snippet.path()) {
+        return Err(not_read(snippet.path()));
+    }
     snippet.write(&text)
 }
 
@@ -167,16 +180,30 @@ fn remove(reconciler: &Reconciler, name: &str) -> Result<(), Refusal> {
     let snippet = Snippet::of(name, reconciler.running(), files, main)?;
     if snippet.exists() {
         let without = With { files, path: snippet.path(), text: None };
-        would_be_followed(reconciler, name, &without)?;
+        let loaded = would_be_followed(reconciler, name, &without)?;
+        if let Some(export) = loaded.config.exports.get(&name.into()) {
+            let elsewhere = format!("{} describes the export as well", export.origin.file.display());
+            return Err(Refusal::Conflict(format!("{elsewhere}; delete it there")));
+        }
         return snippet.delete();
     }
     // Deleted by somebody else, and not followed yet: the reload does what is asked for.
     let runs = reconciler.running().exports.get(&name.into()).is_some();
-    if runs { Ok(()) } else { Err(Refusal::NotFound(format!("there is no export {name}"))) }
+    // Whoever asks again because it hung is told whether it still does.
+    if runs || reconciler.hangs(name) {
+        return Ok(());
+    }
+    Err(Refusal::NotFound(format!("there is no export {name}")))
+}
+
+/// The main file names another directory since the last reload.
+fn not_read(path: &Path) -> Refusal {
+    let what = format!("a reload would not read {}", path.display());
+    Refusal::Conflict(format!("{what}: reload first, and see which includedir is in force then"))
 }
 
 /// A file is not touched when the reload behind it would come to nothing.
-fn would_be_followed(reconciler: &Reconciler, name: &str, with: &With<'_>) -> Result<(), Refusal> {
+fn would_be_followed(reconciler: &Reconciler, name: &str, with: &With<'_>) -> Result<Loaded, Refusal> {
     let refused =
         |refused: config::Refused| Refusal::Invalid(refused.problems.iter().map(answer::problem).collect());
     let loaded = reconciler.read(with).map_err(refused)?;
@@ -184,7 +211,7 @@ fn would_be_followed(reconciler: &Reconciler, name: &str, with: &With<'_>) -> Re
         |kept: &&config::KeptBack| kept.problem.file == with.path || kept.exports.contains(&name.into());
     match loaded.kept_back.iter().find(ours) {
         Some(kept) => Err(Refusal::Conflict(kept.problem.to_string())),
-        None => Ok(()),
+        None => Ok(loaded),
     }
 }
 

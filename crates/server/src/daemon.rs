@@ -6,6 +6,7 @@
 
 use crate::bind::{LISTEN_PID, LISTEN_VARIABLES, announced};
 use crate::exit::Exit;
+use crate::notify::WATCHDOG_PID;
 use rustix::process::{Pid, Signal, kill_process};
 use rustix::stdio::{dup2_stderr, dup2_stdin, dup2_stdout};
 use std::env;
@@ -13,7 +14,7 @@ use std::fs::{self, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{self, Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Set for the program started again.
@@ -78,6 +79,9 @@ fn spawn(program: &Path, passed: usize) -> io::Result<Child> {
     let mut command = Command::new(program);
     if let Some(name) = arguments.next() {
         command.arg0(name);
+    }
+    if env::var(WATCHDOG_PID).is_ok_and(|pid| pid.parse() == Ok(process::id())) {
+        command.env_remove(WATCHDOG_PID);
     }
     if passed > 0 {
         command.env_remove(LISTEN_PID);

@@ -27,10 +27,13 @@ impl Waits {
     /// At the end of the server, which must be over within five seconds.
     pub const STOP: Self = Self { grace: Duration::from_millis(700), patience: Duration::from_secs(4) };
 
+    /// What sessions that are well need to go, however little time is left: they are not to be told as hanging.
+    const LEAST: Duration = Duration::from_millis(500);
+
     /// At a reload whose answer is waited for until then.
     #[must_use]
     pub fn until(deadline: Instant) -> Self {
-        let rest = deadline.saturating_duration_since(Instant::now()).saturating_sub(ANSWER);
+        let rest = deadline.saturating_duration_since(Instant::now()).saturating_sub(ANSWER).max(Self::LEAST);
         let Self { grace, patience } = Self::RELOAD;
         Self { grace: grace.min(rest), patience: patience.min(rest) }
     }

@@ -9,8 +9,10 @@
 //! understood here, the name is split at its blanks, and still nothing in it is carried out.
 
 use crate::access::Peer;
+use crate::bind::LISTEN_VARIABLES;
 use crate::daemon;
 use crate::log::{Level, Log};
+use crate::notify;
 use std::io;
 use std::iter::Peekable;
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
@@ -154,6 +156,10 @@ fn run(command: &str, file: &str) -> io::Result<ExitStatus> {
 /// not for the command. Handlers of signals become defaults by themselves, and SIGPIPE by the standard library's doing.
 fn shell(command: &str, file: &str) -> Command {
     let mut shell = Command::new("/bin/sh");
+    // It is neither the service nor what was given to it.
+    for variable in LISTEN_VARIABLES.iter().chain(&notify::VARIABLES) {
+        shell.env_remove(variable);
+    }
     shell
         .arg0("sh")
         .args(["-c", &script(command)])

@@ -203,10 +203,13 @@ impl<'a> Start<'a> {
         if background {
             daemon::ready().map_err(|error| Exit::Launch(format!("cannot leave the terminal: {error}")))?;
         }
+        shared.notify.serving(&shared, acceptor.pulse()).map_err(cannot)?;
         wait_for_the_end(signals, &requests, &shared);
+        shared.notify.stopping();
         acceptor.stop();
-        controls.stop();
         control.remove();
+        // Beside the fence: a client of the control socket is nothing that sessions wait for.
+        let controls = thread::spawn(move || controls.stop());
         // Not by way of the reconciler: a reload that waits for a hung request must not keep the server from stopping.
         let hooks_until = Instant::now() + HOOKS_MAX;
         fence::stop(&shared, &retired);
@@ -215,6 +218,9 @@ impl<'a> Start<'a> {
         }
         if let Some(pid_file) = pid_file {
             pid_file.remove();
+        }
+        if controls.is_finished() {
+            let _ = controls.join();
         }
         log.info("stopped");
         Ok(())

@@ -28,6 +28,7 @@ mod listen;
 mod log;
 mod look;
 mod medium;
+mod notify;
 mod operator;
 mod overlays;
 mod pidfile;

@@ -233,7 +233,9 @@ fn matters(text: &str) -> bool {
     text.starts_with("MIGRATEKIT: ")
 }
 
-fn one_line(text: &str) -> String {
+/// Control characters as escapes.
+#[must_use]
+pub fn one_line(text: &str) -> String {
     if !text.contains(char::is_control) {
         return text.to_owned();
     }

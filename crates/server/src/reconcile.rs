@@ -3,7 +3,7 @@
 //! Start is the plan from the empty configuration. One thread does this, so reloads never overlap.
 
 use crate::answer;
-use crate::catalog::Catalog;
+use crate::catalog::{Catalog, Entry};
 use crate::commit::{Commit, Done, Tally};
 use crate::decide::decide;
 use crate::fence::{Hanging, Retired, Waits, fence, hanging as hanging_requests, let_in, release};
@@ -71,7 +71,7 @@ impl Reconciler {
 
     /// Applies the configuration that the process was started with.
     pub fn start(&mut self, loaded: Loaded) {
-        let (_, tally) = self.apply(&loaded, Vec::new(), Waits::RELOAD);
+        let (_, tally) = self.apply(&loaded, Vec::new(), None);
         let line = Line::new("start complete")
             .with("generation", 1)
             .with("added", tally.added)
@@ -80,40 +80,58 @@ impl Reconciler {
         self.report.say(Level::Notice, line);
     }
 
-    /// Reads the configuration again and follows it. When this returns the fence is done, or what hangs is named.
-    pub fn reload(&mut self, waits: Waits) -> Reload {
+    /// Reads the configuration again and follows it. When this returns the fence is done, or what hangs is named; whoever
+    /// waits for that does so `until` then.
+    pub fn reload(&mut self, until: Option<Instant>) -> Reload {
         let began = Instant::now();
         self.shared.reloads.begin();
+        self.shared.notify.reloading();
         self.shared.log.info("reconfiguration request received");
         self.report.say(Level::Notice, Line::new("reload requested").with("file", self.main.display()));
         let reload = match self.read(&self.files) {
-            Ok(loaded) => self.carry_out(loaded, began, waits),
+            Ok(loaded) => self.carry_out(loaded, began, until),
             Err(refused) => self.refuse(&refused, began),
         };
         self.shared.reloads.end(&reload);
+        self.shared.notify.reloaded();
         reload
     }
 
-    /// Ends every session of an export and closes its disk. What hangs keeps it offline, as at a reload.
+    /// Ends every session of an export, those too that stayed on a disk it had before, and closes the disks. Whoever comes
+    /// meanwhile waits. What hangs keeps it offline, as at a reload.
     ///
     /// # Errors
     /// There is no such export.
-    pub fn fence(&self, name: &str, waits: Waits) -> Result<Cut, Refusal> {
+    pub fn fence(&self, name: &str, until: Option<Instant>) -> Result<Cut, Refusal> {
         let catalog = self.shared.catalog();
         let entry = catalog.find(name.as_bytes());
-        let entry = entry.ok_or_else(|| Refusal::NotFound(format!("there is no export {name}")))?;
-        let old = vec![(entry.medium.split_off_all(), "an operator asked for it".to_owned())];
+        let retired = self.retired.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let kept = retired.into_iter().filter(|medium| medium.name.as_bytes() == name.as_bytes());
+        let media = entry.map(|entry| entry.medium.split_off_all()).into_iter().chain(kept);
+        let old: Vec<_> = media.map(|medium| (medium, "an operator asked for it".to_owned())).collect();
+        if old.is_empty() {
+            return Err(Refusal::NotFound(format!("there is no export {name}")));
+        }
         let began = Instant::now();
-        let (fenced, mut hanging) = self.cut_off(old, waits);
+        let (fenced, mut hanging) = self.cut_off(old, until);
         let released = release(&mut hanging);
-        let_in(std::iter::once(entry), &hanging);
+        let ours = |other: &&Arc<Entry>| entry.is_some_and(|entry| Arc::ptr_eq(entry, other));
+        let waiting = |other: &&Arc<Entry>| ours(other) || other.medium.waits_for_hanging();
+        let_in(catalog.entries().iter().filter(waiting), &hanging);
         released.say(&self.report);
-        let ours = hanging.iter().filter(|medium| medium.name == entry.name);
+        let ours = hanging.iter().filter(|medium| medium.name.as_bytes() == name.as_bytes());
         Ok(Cut {
             sessions: u64::try_from(fenced).unwrap_or(u64::MAX),
             hanging: ours.flat_map(|medium| hanging_requests(medium)).collect(),
             took_ms: u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
         })
+    }
+
+    /// A mistake of ours ended a request in the middle. What it left offline stays so until the next reload.
+    pub fn broke_off(&self) {
+        self.shared.reloads.break_off();
+        self.shared.notify.reloaded();
+        self.shared.log.error("a reload, or a question to it, broke off by a mistake of this program");
     }
 
     /// What [`Reconciler::reload`] would do at this moment. Nothing is done.
@@ -136,6 +154,13 @@ impl Reconciler {
     #[must_use]
     pub fn running(&self) -> &Config {
         &self.running
+    }
+
+    /// A disk of this export is not free, because a request does not come back.
+    #[must_use]
+    pub fn hangs(&self, name: &str) -> bool {
+        let hanging = self.hanging.lock().unwrap_or_else(PoisonError::into_inner);
+        hanging.iter().any(|medium| medium.name.as_bytes() == name.as_bytes())
     }
 
     /// Where texts come from, and the main one of them.
@@ -163,11 +188,11 @@ impl Reconciler {
         self.command_line.is_some() && empty
     }
 
-    fn carry_out(&mut self, loaded: Loaded, began: Instant, waits: Waits) -> Reload {
+    fn carry_out(&mut self, loaded: Loaded, began: Instant, until: Option<Instant>) -> Reload {
         let tls = self.follow_tls(&loaded);
         let settings = answer::settings(&self.running.generic, &loaded.config.generic, tls.as_ref());
         self.report_settings(&settings);
-        let (plan, tally) = self.apply(&loaded, settings, waits);
+        let (plan, tally) = self.apply(&loaded, settings, until);
         let kept = self.report_kept(&loaded) + tally.blocked;
         self.loaded = Some(loaded);
         let held_up = tally.hanging + tally.unsettled;
@@ -227,7 +252,12 @@ impl Reconciler {
     }
 
     /// Plan, prepare, commit, fence. After this returns the fence is done, or what hangs has been reported.
-    fn apply(&mut self, loaded: &Loaded, settings: Vec<Setting>, waits: Waits) -> (view::Plan, Tally) {
+    fn apply(
+        &mut self,
+        loaded: &Loaded,
+        settings: Vec<Setting>,
+        until: Option<Instant>,
+    ) -> (view::Plan, Tally) {
         let wanted = self.wanted(loaded);
         let before = self.shared.catalog();
         let prepared = Prepared::look(&wanted, &before);
@@ -249,7 +279,7 @@ impl Reconciler {
             medium.retire();
         }
         self.running = wanted;
-        (told, self.finish(old, tally, waits))
+        (told, self.finish(old, tally, until))
     }
 
     /// The configuration's exports and, behind them, the one of the command line.
@@ -262,8 +292,8 @@ impl Reconciler {
     }
 
     /// The fence, and then the new media are let in.
-    fn finish(&self, old: Vec<(Arc<Medium>, String)>, mut tally: Tally, waits: Waits) -> Tally {
-        let (fenced, mut hanging) = self.cut_off(old, waits);
+    fn finish(&self, old: Vec<(Arc<Medium>, String)>, mut tally: Tally, until: Option<Instant>) -> Tally {
+        let (fenced, mut hanging) = self.cut_off(old, until);
         tally.fenced = fenced;
         let released = release(&mut hanging);
         // Those of earlier reloads count too: as long as one hangs, an export is offline that should be served.
@@ -277,10 +307,15 @@ impl Reconciler {
     fn cut_off(
         &self,
         old: Vec<(Arc<Medium>, String)>,
-        waits: Waits,
+        until: Option<Instant>,
     ) -> (usize, MutexGuard<'_, Vec<Arc<Medium>>>) {
         let (began, empty) = (Instant::now(), old.is_empty());
-        let fenced = fence(old, &self.report, waits);
+        let leaving: Vec<Arc<Medium>> = old.iter().map(|(medium, _)| medium.clone()).collect();
+        // The end of the server may come in between, and has to wait for them too.
+        self.retired.lock().unwrap_or_else(PoisonError::into_inner).extend(leaving.iter().cloned());
+        let fenced = fence(old, &self.report, until.map_or(Waits::RELOAD, Waits::until));
+        let gone = |medium: &Arc<Medium>| leaving.iter().any(|left| Arc::ptr_eq(left, medium));
+        self.retired.lock().unwrap_or_else(PoisonError::into_inner).retain(|medium| !gone(medium));
         if !empty {
             self.shared.reloads.fenced(began.elapsed());
         }

@@ -40,6 +40,11 @@ impl Reloads {
         self.lock().under_way = true;
     }
 
+    /// It will not end: a mistake of ours.
+    pub fn break_off(&self) {
+        self.lock().under_way = false;
+    }
+
     /// It has ended.
     pub fn end(&self, reload: &Reload) {
         let mut state = self.lock();

@@ -2,12 +2,14 @@
 //!
 //! One thread does all of it in turn, so that reloads never overlap and nobody writes a file between a look and a reload.
 
-use crate::fence::Waits;
 use crate::reconcile::Reconciler;
 use control::Refusal;
 use control::view::Reload;
 use std::collections::VecDeque;
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -16,11 +18,35 @@ use std::time::{Duration, Instant};
 #[derive(Clone)]
 pub struct Requests {
     to: Sender<Request>,
+    /// Questions in the queue.
+    asked: Arc<AtomicUsize>,
+}
+
+/// Questions that may wait in the queue, those included whose asker has gone.
+const ASKED_MAX: usize = 32;
+
+/// One of those who are counted somewhere, until it is dropped.
+pub struct Counted(Arc<AtomicUsize>);
+
+impl Counted {
+    /// One more; none where there are so many already.
+    pub fn among(all: &Arc<AtomicUsize>, max: usize) -> Option<Self> {
+        let before = all.fetch_add(1, Ordering::SeqCst);
+        // It is counted: where there is no place, dropping it puts that right.
+        let this = Self(all.clone());
+        (before < max).then_some(this)
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
 }
 
 enum Request {
     Reload(Option<Asked>),
-    Ask { until: Instant, question: Box<dyn FnOnce(&mut Reconciler) + Send> },
+    Ask { until: Instant, question: Box<dyn FnOnce(&mut Reconciler) + Send>, _place: Counted },
 }
 
 /// Somebody waits for the end of the reload, until then.
@@ -37,7 +63,7 @@ impl Requests {
     pub fn start(reconciler: Reconciler) -> io::Result<Self> {
         let (to, from) = channel();
         thread::Builder::new().name("reload".into()).spawn(move || follow(reconciler, &from))?;
-        Ok(Self { to })
+        Ok(Self { to, asked: Arc::default() })
     }
 
     /// A reload, as SIGHUP asks for one.
@@ -65,12 +91,14 @@ impl Requests {
         timeout: Duration,
         question: impl FnOnce(&mut Reconciler) -> T + Send + 'static,
     ) -> Result<T, Refusal> {
+        let place = Counted::among(&self.asked, ASKED_MAX)
+            .ok_or_else(|| Refusal::Late(format!("{ASKED_MAX} questions wait for an earlier reload")))?;
         let (answer, answered) = channel();
         let until = Instant::now() + timeout;
         let question = move |reconciler: &mut Reconciler| {
             let _ = answer.send(question(reconciler));
         };
-        let _ = self.to.send(Request::Ask { until, question: Box::new(question) });
+        let _ = self.to.send(Request::Ask { until, question: Box::new(question), _place: place });
         wait(&answered, until)
     }
 }
@@ -80,7 +108,9 @@ fn wait<T>(answered: &Receiver<T>, until: Instant) -> Result<T, Refusal> {
         RecvTimeoutError::Timeout => {
             Refusal::Late("it has not ended in time; an earlier reload may be waiting for a fence".into())
         }
-        RecvTimeoutError::Disconnected => Refusal::Late("the server is stopping".into()),
+        RecvTimeoutError::Disconnected => {
+            Refusal::Late("the server is stopping, or has made a mistake that its log tells".into())
+        }
     })
 }
 
@@ -93,10 +123,18 @@ fn follow(mut reconciler: Reconciler, requests: &Receiver<Request>) {
             queue.push_back(request);
         }
         queue.extend(requests.try_iter());
-        match queue.pop_front() {
-            Some(Request::Ask { until, question }) if Instant::now() < until => question(&mut reconciler),
-            Some(Request::Reload(first)) => reload(&mut reconciler, first, &mut queue),
-            _ => {}
+        // A mistake of ours in one request must not be the end of all later ones. Whoever waits for it hears that.
+        let done = match queue.pop_front() {
+            Some(Request::Ask { until, question, .. }) if Instant::now() < until => {
+                catch_unwind(AssertUnwindSafe(|| question(&mut reconciler)))
+            }
+            Some(Request::Reload(first)) => {
+                catch_unwind(AssertUnwindSafe(|| reload(&mut reconciler, first, &mut queue)))
+            }
+            _ => Ok(()),
+        };
+        if done.is_err() {
+            reconciler.broke_off();
         }
     }
 }
@@ -107,14 +145,11 @@ fn reload(reconciler: &mut Reconciler, first: Option<Asked>, queue: &mut VecDequ
         let Some(Request::Reload(one)) = queue.pop_front() else { break };
         asked.push(one);
     }
-    // Whoever has most patience sets it for all: a fence that is cut short would be told as one that hangs.
+    // Whoever has most patience sets it for all: a fence that is cut short would be told as one that hangs. A signal has
+    // all the patience there is, and who has given up waiting is no reason to hurry.
     let until = asked.iter().map(|asked| asked.as_ref().map(|asked| asked.until));
-    let waits = match until.collect::<Option<Vec<Instant>>>() {
-        // A signal has all the patience there is.
-        None => Waits::RELOAD,
-        Some(until) => until.into_iter().max().map_or(Waits::RELOAD, Waits::until),
-    };
-    let reload = reconciler.reload(waits);
+    let until = until.collect::<Option<Vec<Instant>>>().and_then(|until| until.into_iter().max());
+    let reload = reconciler.reload(until.filter(|until| *until > Instant::now()));
     for asked in asked.into_iter().flatten() {
         let _ = asked.answer.send(reload.clone());
     }

@@ -128,6 +128,12 @@ impl Roll {
         self.lock().present.values().filter(|present| present.is_seated()).cloned().collect()
     }
 
+    /// How many there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.lock().present.len()
+    }
+
     /// One of them.
     #[must_use]
     pub fn find(&self, id: u64) -> Option<Arc<Present>> {

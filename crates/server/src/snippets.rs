@@ -6,7 +6,7 @@ use control::Refusal;
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 /// A file name may have this many bytes, and `.conf` and the mark of an unfinished one belong to it.
@@ -39,18 +39,29 @@ impl Snippet {
             None => dir.join(file_name(name)?),
         };
         let path = files.base.join(path);
-        let exists = Self::is_its_own(&path, name)?;
+        let with = |other: &&Export| other.name != name.into() && files.base.join(&other.origin.file) == path;
+        if let Some(other) = running.exports.iter().find(with) {
+            // Whatever the file says at this moment: the other one is served from it.
+            let both = format!("{} describes {} too", path.display(), other.name);
+            return Err(Refusal::Conflict(format!("{both}; change it there and reload")));
+        }
+        let exists = Self::is_its_own(&path, name, files)?;
         Ok(Self { path, exists })
     }
 
-    /// Whether the file is there, and describes nothing else.
-    fn is_its_own(path: &Path, name: &str) -> Result<bool, Refusal> {
-        let text = match fs::read(path) {
+    /// Whether the file is there, and describes this export and nothing else. It is read as for a reload: one that is
+    /// being written is waited for, and an empty one is half written.
+    fn is_its_own(path: &Path, name: &str, files: &Files) -> Result<bool, Refusal> {
+        let text = match files.read(path) {
             Ok(text) => text,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
-            Err(error) => return Err(forbidden(path, &error)),
+            Err(error) if error.missing => return Ok(false),
+            Err(error) => return Err(Refusal::Forbidden(format!("{}: {}", path.display(), error.reason))),
         };
         match config::described(path, &text) {
+            Some(names) if names.is_empty() => Err(Refusal::Conflict(format!(
+                "{} is empty, as if somebody were writing it; delete it first",
+                path.display()
+            ))),
             Some(names) if names.iter().all(|one| one == name.as_bytes()) => Ok(true),
             Some(names) => Err(Refusal::Conflict(format!(
                 "{} describes {} exports; change it there and reload",
@@ -86,11 +97,12 @@ impl Snippet {
         // Not a name that a reader of the directory takes for a configuration, even if we end right here.
         unfinished.push(".new");
         let unfinished = self.path.with_file_name(unfinished);
-        let written = create(&unfinished, text).and_then(|()| fs::rename(&unfinished, &self.path));
+        let written =
+            create(&unfinished, &self.path, text).and_then(|()| fs::rename(&unfinished, &self.path));
         if written.is_err() {
             let _ = fs::remove_file(&unfinished);
         }
-        written.and_then(|()| self.sync_directory()).map_err(|error| forbidden(&self.path, &error))
+        written.map(|()| self.sync_directory()).map_err(|error| forbidden(&self.path, &error))
     }
 
     /// Deletes the file.
@@ -98,12 +110,14 @@ impl Snippet {
     /// # Errors
     /// The system does not let us.
     pub fn delete(&self) -> Result<(), Refusal> {
-        let deleted = fs::remove_file(&self.path).and_then(|()| self.sync_directory());
+        let deleted = fs::remove_file(&self.path).map(|()| self.sync_directory());
         deleted.map_err(|error| forbidden(&self.path, &error))
     }
 
-    fn sync_directory(&self) -> io::Result<()> {
-        File::open(self.path.parent().unwrap_or(Path::new(".")))?.sync_all()
+    /// What was done is done, and is followed. Only after a crash it might not be.
+    fn sync_directory(&self) {
+        let dir = File::open(self.path.parent().unwrap_or(Path::new(".")));
+        let _ = dir.and_then(|dir| dir.sync_all());
     }
 }
 
@@ -111,9 +125,19 @@ fn is_snippet(export: &Export, main: &Path) -> bool {
     export.origin.line > 0 && export.origin.file != main
 }
 
-fn create(path: &Path, text: &str) -> io::Result<()> {
+/// With the mode and the owner of the file whose place it takes, or the owner of its directory: whoever writes these files
+/// himself goes on being able to. Where that is not ours to give, it is ours.
+fn create(path: &Path, instead_of: &Path, text: &str) -> io::Result<()> {
     let _ = fs::remove_file(path);
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o644).open(path)?;
+    let old = fs::symlink_metadata(instead_of).ok().filter(|old| old.is_file());
+    if let Some(old) = &old {
+        let _ = file.set_permissions(old.permissions());
+    }
+    let whose = old.or_else(|| fs::metadata(path.parent()?).ok());
+    if let Some(whose) = whose {
+        let _ = std::os::unix::fs::fchown(&file, Some(whose.uid()), Some(whose.gid()));
+    }
     file.write_all(text.as_bytes())?;
     file.sync_all()
 }

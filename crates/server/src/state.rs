@@ -4,6 +4,7 @@ use crate::catalog::Catalog;
 use crate::connections::Sessions;
 use crate::hooks::Pending;
 use crate::log::Log;
+use crate::notify::Notify;
 use crate::pool::Pool;
 use crate::reloads::Reloads;
 use crate::roll::Roll;
@@ -30,6 +31,8 @@ pub struct Shared {
     pub roll: Roll,
     /// How reloads went.
     pub reloads: Reloads,
+    /// The service manager, where it wants to know.
+    pub notify: Notify,
     /// What happens, for whoever listens.
     pub events: Arc<Events>,
     catalog: RwLock<Arc<Catalog>>,
@@ -42,7 +45,8 @@ impl Shared {
         let catalog = RwLock::new(Arc::new(Catalog::empty()));
         let (pool, tls, hooks) = (Pool::new(1), Keeper::default(), Arc::default());
         let (roll, reloads, events) = (Roll::default(), Reloads::default(), log.events());
-        Arc::new(Self { log, limits, pool, sessions, tls, hooks, roll, reloads, events, catalog })
+        let notify = Notify::from_env();
+        Arc::new(Self { log, limits, pool, sessions, tls, hooks, roll, reloads, notify, events, catalog })
     }
 
     /// The exports of this moment.

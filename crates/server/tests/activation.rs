@@ -98,8 +98,14 @@ impl Scene {
 #[test]
 fn sockets_that_systemd_opened_are_served_in_place_of_the_keys() {
     let Some(scene) = Scene::new("sockets_that_systemd_opened") else { return };
+    let config = fs::read_to_string(scene.place.path("config")).expect("the configuration");
+    let open = scene.place.dir.join("open");
+    let hook = format!("prerun = ls -l /proc/$$/fd >{}\n", open.display());
+    fs::write(scene.place.path("config"), config + &hook).expect("written");
     let mut running = scene.activate(&["-d"]);
     scene.everything_is_served();
+    let open = fs::read_to_string(open).expect("it ran");
+    assert!(open.contains("/dev/null") && !open.contains("socket:"), "commands inherit none of them: {open}");
     kill_process(running.pid(), Signal::TERM).expect("the server, in the place of the tool");
     assert!(running.wait().success());
     scene.sockets_stay();

@@ -254,11 +254,14 @@ fn by_default_the_socket_is_in_a_directory_of_the_servers_user() {
     }
 }
 
+/// What is in the way.
+type Preparation = fn(&Room);
+
 /// By default it is no condition: where it cannot be, the log says so, and the server serves.
 #[test]
 fn by_default_a_socket_that_cannot_be_had_is_a_line_in_the_log_and_no_more() {
     let test = "by_default_a_socket_that_cannot";
-    let cases: [(&str, fn(&Room), &str); 3] = [
+    let cases: [(&str, Preparation, &str); 3] = [
         (
             "mount -o remount,bind,ro /run &&",
             |_| (),

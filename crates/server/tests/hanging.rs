@@ -23,7 +23,7 @@ fn a_request_that_hangs_keeps_its_successor_offline_and_nobody_else() {
         fs::write(path, [0; 4 * BLOCK]).expect("a disk");
     }
     let server = setup.start();
-    // Dropped before the server, which could not end.
+    // Thawed before the server is ended, also where the test fails: what hangs does not end.
     let frozen = frozen;
     server.write_export("disk", &old, "");
     server.write_export("other", &other, "");

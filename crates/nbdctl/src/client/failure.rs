@@ -11,6 +11,8 @@ use std::path::Path;
 
 /// The call was made, and how it ended is not known: it panicked, or its time was over.
 const PENDING: [u16; 2] = [500, 504];
+/// A question with such an end has no answer: too many ask, it took too long, or there was a mistake.
+const UNANSWERED: [u16; 4] = [429, 500, 503, 504];
 
 /// What went wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -79,6 +81,9 @@ impl Failure {
         };
         let words = document.detail.or(document.title).filter(|words| !words.is_empty());
         let why = words.unwrap_or_else(|| format!("refused with HTTP status {status}"));
+        if !changes && UNANSWERED.contains(&status) {
+            return Self::NoAnswer { why: shown(&why).to_string(), changes };
+        }
         Self::Refused {
             why,
             problems: document.problems,
@@ -138,7 +143,7 @@ mod tests {
         let body = r#"{"title": "No", "detail": "a reload is under way", "problems": []}"#;
         assert_eq!(ends(404, body, true), Exit::Refused);
         assert_eq!(ends(504, body, true), Exit::Partly);
-        assert_eq!(ends(504, body, false), Exit::Refused);
+        assert_eq!(ends(504, body, false), Exit::NoServer, "a question without an answer");
         assert_eq!(ends(503, body, true), Exit::Refused, "it was not begun");
         assert_eq!(ends(500, "oops", true), Exit::Partly);
         assert_eq!(ends(500, "oops", false), Exit::NoServer);

@@ -6,10 +6,17 @@ use crate::exit::Exit;
 use crate::output::Output;
 use crate::text::{name, shown};
 use crate::words::reload;
-use control::view::{ExportSettings, Reload};
+use control::view::{Export, ExportSettings, Reload};
 
 pub fn add(client: &Client, wanted: &args::Add, output: &mut Output) -> Result<Exit, Failure> {
     let settings = settings(&wanted.settings)?;
+    if !wanted.replace && is_there(client, &wanted.export)? {
+        output.complain(format!(
+            "{}: it is there already; --replace puts these settings in the place of all that it has",
+            name(&wanted.export)
+        ));
+        return Ok(Exit::Refused);
+    }
     let body = serde_json::to_vec(&settings).map_err(|error| Failure::Here(error.to_string()))?;
     let path = path(client, &wanted.export, wanted.apply);
     let answer = client.ask(&Ask::put(path).with("application/json", body))?;
@@ -19,6 +26,12 @@ pub fn add(client: &Client, wanted: &args::Add, output: &mut Output) -> Result<E
 pub fn remove(client: &Client, wanted: &args::Remove, output: &mut Output) -> Result<Exit, Failure> {
     let answer = client.ask(&Ask::delete(path(client, &wanted.export, wanted.apply)))?;
     follow(&answer, &wanted.export, "its file is deleted", wanted.json, output)
+}
+
+/// A name that was mistyped must not cost somebody else's migration.
+fn is_there(client: &Client, export: &str) -> Result<bool, Failure> {
+    let exports: Vec<Export> = client.ask(&Ask::get(Path::v1("exports")))?.value()?;
+    Ok(exports.iter().any(|one| one.configured && one.name == export))
 }
 
 fn path(client: &Client, export: &str, apply: args::Apply) -> Path {

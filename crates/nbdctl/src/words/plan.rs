@@ -37,9 +37,7 @@ fn sessions(client: &Client) -> Result<Sessions, Failure> {
 }
 
 fn say(plan: &Plan, sessions: Option<&Sessions>, output: &mut Output) {
-    for warning in &plan.warnings {
-        output.say(format!("# {}", shown(warning)));
-    }
+    warnings(plan, output);
     for refused in &plan.refused {
         output.say_in(Tone::Bad, format!("! {}", words::problem(refused)));
     }
@@ -52,6 +50,13 @@ fn say(plan: &Plan, sessions: Option<&Sessions>, output: &mut Output) {
         output.say("a reload would be refused, and nothing would change");
     } else if is_empty(plan) {
         output.say("nothing to do");
+    }
+}
+
+/// What is worth a word.
+pub fn warnings(plan: &Plan, output: &mut Output) {
+    for warning in &plan.warnings {
+        output.say(format!("# {}", shown(warning)));
     }
 }
 

@@ -19,6 +19,7 @@ pub fn run(client: &Client, json: args::Json, output: &mut Output) -> Result<Exi
 
 /// What was done, and then how it ended.
 pub fn say(reload: &Reload, output: &mut Output) {
+    plan::warnings(&reload.plan, output);
     plan::steps(&reload.plan, None, output);
     plan::unavailable(&reload.plan, output);
     let closing = closing(reload);

@@ -67,10 +67,15 @@ impl Medium {
         }
     }
 
-    /// All stores that are open now, as a medium of their own, to be fenced; the next client opens anew.
+    /// All stores that are open now, as a medium of their own, to be fenced. Nobody enters before that is done.
     #[must_use]
     pub fn split_off_all(self: &std::sync::Arc<Self>) -> std::sync::Arc<Self> {
-        let open = std::mem::take(&mut self.lock().open);
+        let mut state = self.lock();
+        let open = std::mem::take(&mut state.open);
+        // One that hangs already says so itself.
+        state.offline.get_or_insert(Offline::UnderWay);
+        state.offline_since.get_or_insert_with(SystemTime::now);
+        drop(state);
         self.beside(open)
     }
 }

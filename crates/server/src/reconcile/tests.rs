@@ -186,7 +186,7 @@ fn a_plan_is_what_the_reload_behind_it_does() {
         place.change();
         let (plan, was) = (reconciler.plan(), served(&shared));
         assert_eq!(reconciler.plan(), plan, "asking changes nothing");
-        let reload = reconciler.reload(Waits::RELOAD);
+        let reload = reconciler.reload(None);
         assert_eq!(plan, reload.plan, "pair {pair}");
         holds(&plan, &shared, &was);
         assert_eq!(reload.outcome == Outcome::Refused, !plan.refused.is_empty(), "{reload:?}");

@@ -3,6 +3,7 @@
 
 pub mod failing;
 pub mod frozen;
+pub mod manager;
 pub mod place;
 pub mod room;
 
