@@ -59,6 +59,25 @@ fn one_session_is_ended_and_its_neighbour_is_not() {
     assert_eq!(post(&server, "DELETE", &format!("/v1/sessions/{id}")).0, 404);
 }
 
+/// Its disk is free, whatever runs behind it.
+#[test]
+fn a_session_that_is_ended_is_not_told_as_hanging_for_its_postrun() {
+    let server = serving();
+    let gate = server.dir().join("gate");
+    let slow = format!(
+        "while test -d {} && ! test -e {}; do sleep 0.01; done",
+        server.dir().display(),
+        gate.display()
+    );
+    server.write_export("slow", &server.dir().join("disk"), &format!("postrun = {slow}"));
+    server.reload().expect_complete();
+    let _client = server.open("slow");
+    let (_, sessions) = post(&server, "GET", "/v1/sessions");
+    let (status, cut) = post(&server, "DELETE", &format!("/v1/sessions/{}", sessions[0]["id"]));
+    assert_eq!((status, &cut["hanging"]), (200, &Value::Array(Vec::new())), "{cut}");
+    fs::write(&gate, "").expect("opened");
+}
+
 /// A client that takes no replies is not waited for.
 #[test]
 fn a_client_that_does_not_read_is_cut_off_within_the_time() {
