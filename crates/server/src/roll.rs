@@ -30,7 +30,9 @@ pub struct Present {
 }
 
 impl Present {
-    fn is_seated(&self) -> bool {
+    /// It can still reach its disk.
+    #[must_use]
+    pub fn is_seated(&self) -> bool {
         self.seats.has(self.sitter.id)
     }
 

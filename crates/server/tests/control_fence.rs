@@ -59,6 +59,25 @@ fn one_session_is_ended_and_its_neighbour_is_not() {
     assert_eq!(post(&server, "DELETE", &format!("/v1/sessions/{id}")).0, 404);
 }
 
+/// Its disk is free, whatever runs behind it.
+#[test]
+fn a_session_that_is_ended_is_not_told_as_hanging_for_its_postrun() {
+    let server = serving();
+    let gate = server.dir().join("gate");
+    let slow = format!(
+        "while test -d {} && ! test -e {}; do sleep 0.01; done",
+        server.dir().display(),
+        gate.display()
+    );
+    server.write_export("slow", &server.dir().join("disk"), &format!("postrun = {slow}"));
+    server.reload().expect_complete();
+    let _client = server.open("slow");
+    let (_, sessions) = post(&server, "GET", "/v1/sessions");
+    let (status, cut) = post(&server, "DELETE", &format!("/v1/sessions/{}", sessions[0]["id"]));
+    assert_eq!((status, &cut["hanging"]), (200, &Value::Array(Vec::new())), "{cut}");
+    fs::write(&gate, "").expect("opened");
+}
+
 /// A client that takes no replies is not waited for.
 #[test]
 fn a_client_that_does_not_read_is_cut_off_within_the_time() {
@@ -81,6 +100,8 @@ fn what_hangs_is_named_within_the_time_that_was_given() {
         return skip_or_fail("what_hangs_is_named", "root, mkfs.ext4, fsfreeze and a loop device");
     };
     let server = serving();
+    // Dropped before the server, which could not end.
+    let frozen = frozen;
     let names = ["ended", "fenced", "removed"];
     let disk = |name: &str| frozen.mount().join(name);
     for name in names {

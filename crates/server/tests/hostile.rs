@@ -268,6 +268,11 @@ fn ten_thousand_silent_connections_keep_nobody_out() {
     serves(&mut server);
     assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
     assert!(server.threads() < 1200, "{} threads", server.threads());
+    let metrics = server.control().get("/metrics");
+    let evicted = metrics.lines().find_map(|line| line.strip_prefix("nbd_server_handshakes_evicted_total "));
+    let evicted: u64 = evicted.and_then(|count| count.parse().ok()).expect("it is counted");
+    // All but those that have one of the 1024 places.
+    assert!((count.saturating_sub(1024)..=count).contains(&evicted), "{evicted} of {count}");
     drop(silent);
     serves(&mut server);
 }

@@ -8,6 +8,9 @@ use session::{Class, Readings, uptime_ms};
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+/// How often is looked whether a session that is told to go has left its seat.
+const LOOK: Duration = Duration::from_millis(10);
+
 /// One session.
 pub fn session(present: &Present) -> Session {
     let sitter = &present.sitter;
@@ -46,13 +49,13 @@ pub fn operations(readings: &Readings) -> Operations {
 
 /// Lets a session answer what it has received, and cuts it off. What it wrote is flushed before it is gone.
 pub fn end(roll: &Roll, present: &Present, waits: Waits) -> Cut {
-    let (began, id) = (Instant::now(), present.sitter.id);
+    let began = Instant::now();
     present.sitter.channel.close_input();
-    if !roll.wait_gone(id, began + waits.grace) {
+    if !wait_gone(roll, present, began + waits.grace) {
         // It does not take its replies.
         present.sitter.channel.close();
     }
-    let gone = roll.wait_gone(id, began + waits.patience);
+    let gone = wait_gone(roll, present, began + waits.patience);
     let hanging = (!gone).then(|| Hanging {
         export: present.export.to_string(),
         path: present.path.clone(),
@@ -60,6 +63,19 @@ pub fn end(roll: &Roll, present: &Present, waits: Waits) -> Cut {
         age_ms: present.sitter.busy_for().map(ms).unwrap_or_default(),
     });
     Cut { sessions: 1, hanging: hanging.into_iter().collect(), took_ms: ms(began.elapsed()) }
+}
+
+/// Nothing of it is at the disk any more. What its host does behind it (`postrun`) is not waited for.
+fn wait_gone(roll: &Roll, present: &Present, deadline: Instant) -> bool {
+    loop {
+        let look = deadline.min(Instant::now() + LOOK);
+        if roll.wait_gone(present.sitter.id, look) || !present.is_seated() {
+            return true;
+        }
+        if Instant::now() >= deadline {
+            return false;
+        }
+    }
 }
 
 fn ms(duration: Duration) -> u64 {
