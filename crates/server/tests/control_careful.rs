@@ -50,6 +50,14 @@ fn a_file_that_is_being_written_is_not_taken_for_one_that_may_go() {
         }
     }
     client.write(0, &[2; BLOCK]).expect("undisturbed");
+
+    // One that is alone in its file, which somebody is writing at this moment.
+    server.write_conf("ab.conf", &both);
+    server.write_export("alone", &a, "readonly = true");
+    server.reload().expect_complete();
+    server.write_conf("alone.conf", "");
+    let (status, answer) = ask(&server.control(), "DELETE", "/v1/exports/alone", "");
+    assert!(status == 409 && server.conf("alone.conf").exists(), "{answer}");
 }
 
 /// What cannot be a configuration holds up no reload.
@@ -131,10 +139,11 @@ fn stuck(server: &ServerProcess, frozen: &Frozen, name: &str) -> Client {
 /// given up waiting for a reload is no reason to tell sessions as hanging that are well.
 #[test]
 fn nobody_enters_while_an_operators_fence_waits_and_what_is_well_is_given_its_time() {
+    let server = serving(&["well", "other"]);
+    // Dropped before the server, which could not end.
     let Some(frozen) = Frozen::new() else {
         return skip_or_fail("nobody_enters_while", "root, mkfs.ext4, fsfreeze and a loop device");
     };
-    let server = serving(&["well", "other"]);
     server.write_export("well", &server.dir().join("well"), "");
     let _stuck = stuck(&server, &frozen, "stuck");
     let mut well = server.open("well");
