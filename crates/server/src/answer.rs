@@ -16,11 +16,13 @@ const RESTART: &str = "it needs a restart";
 #[must_use]
 pub fn plan(
     loaded: &Loaded,
+    known: &[config::Problem],
     settings: Vec<Setting>,
     decisions: &[Decision<'_>],
     warnings: &[String],
 ) -> Plan {
-    let texts = loaded.warnings.iter().map(ToString::to_string);
+    // What the running texts gave cause to say was said.
+    let texts = loaded.warnings.iter().filter(|one| !known.contains(one)).map(ToString::to_string);
     Plan {
         steps: decisions.iter().flat_map(|decision| decision.steps.iter().cloned()).collect(),
         settings,

@@ -9,7 +9,7 @@ use crate::changes::Changes;
 use crate::fence::{Hanging, Waits};
 use crate::state::Shared;
 use control::metrics::Family;
-use control::view::{Check, Cut, Export, ExportSettings, Level, Plan, Reload, Session, State, Status};
+use control::view::{Check, Cut, Export, ExportSettings, Level, Plan, Reload, Session, Status};
 use control::{Caller, Controls, Events, Refusal};
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
@@ -53,7 +53,7 @@ impl Controls for Operator {
             last_reload: reloads.last,
             listening: self.listening.clone(),
             exports: count(catalog.entries().len()),
-            exports_not_serving: count(states.filter(|state| !is_well(*state)).count()),
+            exports_not_serving: count(states.filter(|state| !state.is_well()).count()),
             sessions: count(self.shared.roll.present().len()),
             handshakes: count(self.shared.sessions.handshakes()),
             log_level: self.shared.log.level().into(),
@@ -135,11 +135,6 @@ impl Controls for Operator {
     ) -> Result<Option<Reload>, Refusal> {
         self.changes.remove(export, apply, timeout, by)
     }
-}
-
-/// Nobody has to look at it.
-fn is_well(state: State) -> bool {
-    matches!(state, State::Serving | State::Placeholder)
 }
 
 fn count(number: usize) -> u64 {

@@ -147,7 +147,7 @@ impl Reconciler {
         let prepared = Prepared::look(&wanted, &before);
         let plan = Plan::between(&self.running, &wanted, &prepared.moved);
         let decisions = decide(&plan, &before, &wanted, &prepared);
-        answer::plan(&loaded, settings, &decisions, &prepared.warnings)
+        answer::plan(&loaded, self.known(), settings, &decisions, &prepared.warnings)
     }
 
     /// What runs, as it is configured.
@@ -269,7 +269,7 @@ impl Reconciler {
         let generation = before.generation + 1;
         let commit = Commit::new(&self.report, &self.retired, &loaded.kept_back, generation);
         let Done { entries, old, tally } = commit.carry_out(&decisions);
-        let told = answer::plan(loaded, settings, &decisions, &prepared.warnings);
+        let told = answer::plan(loaded, self.known(), settings, &decisions, &prepared.warnings);
         self.shared.roll.follow(entries.iter().map(|entry| entry.name.clone()));
         let catalog = Catalog::new(generation, wanted.generic.allowlist, entries);
         self.shared.pool.set_share(share(wanted.generic.max_threads));
@@ -342,11 +342,15 @@ impl Reconciler {
                 kept.insert(export.to_string());
             }
         }
-        let known = self.loaded.as_ref().map(|loaded| loaded.warnings.as_slice()).unwrap_or_default();
-        for warning in loaded.warnings.iter().filter(|warning| !known.contains(warning)) {
+        for warning in loaded.warnings.iter().filter(|warning| !self.known().contains(warning)) {
             self.shared.log.warning(warning.to_string());
         }
         kept.len()
+    }
+
+    /// What the running texts gave cause to say.
+    fn known(&self) -> &[Problem] {
+        self.loaded.as_ref().map(|loaded| loaded.warnings.as_slice()).unwrap_or_default()
     }
 
     /// Settings of `[generic]` that need a restart, or cannot be used, are named (P9); the others apply.

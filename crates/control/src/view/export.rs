@@ -25,6 +25,14 @@ pub enum State {
     Placeholder,
 }
 
+impl State {
+    /// Nobody has to look at it.
+    #[must_use]
+    pub fn is_well(self) -> bool {
+        matches!(self, Self::Serving | Self::Placeholder)
+    }
+}
+
 impl Display for State {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

@@ -3,7 +3,7 @@
 use super::feed::{Look, Seen};
 use super::keys::Wish;
 use super::rates::Rates;
-use control::view::{Export, Session, State as How};
+use control::view::{Export, Session};
 use std::cmp::Ordering;
 use std::time::{Duration, Instant};
 
@@ -228,7 +228,7 @@ impl Picture {
 
     /// Exports that are not well.
     pub fn not_serving(&self) -> usize {
-        self.exports.iter().filter(|row| row.what.state != How::Serving).count()
+        self.exports.iter().filter(|row| !row.what.state.is_well()).count()
     }
 }
 

@@ -8,7 +8,7 @@ use crate::table::{Align, Table};
 use crate::text::{name, quoted, shown};
 use crate::units::{age_ms, since, size};
 use crate::words;
-use control::view::{Export, Operations, Session, State};
+use control::view::{Export, Operations, Session};
 
 pub fn run(client: &Client, wanted: &args::Exports, output: &mut Output) -> Result<Exit, Failure> {
     match &wanted.name {
@@ -97,7 +97,7 @@ fn say(export: &Export, output: &mut Output) {
     output.say_in(Tone::Heading, name(&export.name));
     let (tone, why) = match &export.reason {
         Some(reason) => (Tone::Bad, format!(": {}", shown(reason))),
-        None if export.state == State::Serving => (Tone::Plain, String::new()),
+        None if export.state.is_well() => (Tone::Plain, String::new()),
         None => (Tone::Bad, String::new()),
     };
     output.say_in(tone, format!("state       {}{why}", export.state));

@@ -92,7 +92,7 @@ fn gone(medium: &Arc<Medium>) -> Export {
 /// What keeps clients out comes first, then what they would not get.
 fn state(entry: &Entry, told: &Told) -> (State, Option<String>) {
     if entry.settings.is_placeholder() {
-        return (State::Placeholder, told.trouble.clone());
+        return (State::Placeholder, None);
     }
     let states = [
         (State::Fencing, told.offline.as_ref().map(|(why, _)| why.clone())),

@@ -8,7 +8,7 @@ fn export(name: &str, requests: u64, bytes: u64) -> Export {
     let operations = Operations { writes: requests, bytes_written: bytes, ..Operations::default() };
     Export {
         name: name.into(),
-        state: How::Serving,
+        state: control::view::State::Serving,
         reason: None,
         since: None,
         configured: true,
