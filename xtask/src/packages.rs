@@ -33,12 +33,15 @@ const NEEDED: &[(&str, &str, &str)] = &[
     ("postgres", "postgresql", "drift against PostgreSQL"),
     ("sqlite3", "sqlite3", "drift against SQLite"),
     ("go", "golang-go", "the integration guide's Go program"),
-    ("systemd-analyze", "systemd", "units as systemd reads them"),
 ];
 
 /// Packages whose daemon would start at the next boot (the original would take port 10809), and its service.
-const DAEMONS: &[(&str, &str)] =
-    &[("nbd-server", "nbd-server"), ("mariadb-server", "mariadb"), ("postgresql", "postgresql")];
+const DAEMONS: &[(&str, &str)] = &[
+    ("nbd-server", "nbd-server"),
+    ("mariadb-server", "mariadb"),
+    ("postgresql", "postgresql"),
+    ("prometheus", "prometheus"),
+];
 
 /// Has every program of the list there, or says aloud which tests will not run.
 pub fn provide() {
