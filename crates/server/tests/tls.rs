@@ -50,7 +50,7 @@ fn work(server: &ServerProcess, dialer: &SslConnector) -> io::Result<Vec<String>
     let read = client.read(7 * 4096, 4096).map_err(|error| io::Error::other(format!("read: {error}")))?;
     assert!(read == block, "the bytes that were written");
     client.disc()?;
-    assert_eq!(client.recv_some(1)?, [], "TLS ends with a farewell, or it could have been cut");
+    assert_eq!(client.recv_some(1)?, [0; 0], "TLS ends with a farewell, or it could have been cut");
     Ok(names)
 }
 
@@ -222,6 +222,22 @@ fn a_stranger_inside_tls_sees_nothing_of_an_export_that_is_not_for_him() {
     assert_eq!(plain.list().expect("listed"), ["open"]);
     assert_eq!(plain.go("disk").expect_err("in the clear").0, REP_ERR_TLS_REQD);
     wait_for(&server, "export disk is hidden from 127.0.0.1 (/C=DE/O=Example/CN=alice): not in tls_allow");
+}
+
+#[test]
+fn the_operator_is_told_who_tls_says_a_client_is() {
+    let (server, site) = secure_server("", "");
+    let pair = site.authority.issue("bob", For::Client);
+    let mut client = secure(server.connect(), &dialer(Some(&pair), |_| ())).expect("secure");
+    client.go("disk").expect("served");
+    let mut plain = server.connect();
+    plain.go("disk").expect("served");
+    let sessions = server.control().get("/v1/sessions");
+    let sessions: Vec<serde_json::Value> = serde_json::from_str(&sessions).expect("JSON");
+    let mut told: Vec<Option<&str>> = sessions.iter().map(|session| session["tls"].as_str()).collect();
+    told.sort_unstable();
+    assert_eq!(told, [None, Some("/C=DE/O=Example/CN=bob")]);
+    assert!(server.control().get("/metrics").contains("\nnbd_server_tls_sessions 1\n"));
 }
 
 /// Bytes that somebody in between puts behind STARTTLS must not be answered inside TLS as the client's own: one segment,
