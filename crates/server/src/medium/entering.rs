@@ -131,7 +131,8 @@ impl Medium {
     /// From here on the fence, the watch and other sessions know of it.
     fn publish(&self, export: &Arc<Export>, open: Open, probe: Probe) -> Result<(), Closed> {
         let mut state = self.lock();
-        if state.closed {
+        // Also where a fence has begun since it was let in: it waits with those who come now.
+        if state.closed || state.offline.is_some() {
             return Err(Closed::Replaced);
         }
         if state.read_only && open.assembly.access == Access::ReadWrite {
