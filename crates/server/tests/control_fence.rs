@@ -7,6 +7,8 @@ use common::frozen::{Frozen, wait_until_stuck};
 use common::{BLOCK, server};
 use serde_json::Value;
 use std::fs;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread;
 use std::time::Duration;
 use testkit::spec::*;
 use testkit::{CLOSED, ServerProcess, nbdctl, skip_or_fail};
@@ -42,6 +44,43 @@ fn a_fence_on_demand_ends_every_session_of_one_export_and_closes_its_disk() {
     assert_eq!(post(&server, "POST", "/v1/exports/nobody/fence").0, 404);
     let (status, cut) = post(&server, "POST", "/v1/exports/disk/fence?timeout_ms=0");
     assert_eq!(status, 400, "{cut}");
+}
+
+/// P6, P2: who is cut off again and again, and comes again at once, finds all that was acknowledged, and nothing older is
+/// written over it.
+#[test]
+fn what_was_acknowledged_outlives_a_hundred_fences() {
+    let server = serving();
+    let over = AtomicBool::new(false);
+    let cut_off = AtomicU64::new(0);
+    thread::scope(|scope| {
+        for number in 0..4_u64 {
+            let (server, over, cut_off) = (&server, &over, &cut_off);
+            scope.spawn(move || {
+                let (at, mut last) = (number * BLOCK as u64, 0_u64);
+                while !over.load(Ordering::Relaxed) {
+                    let mut client = server.open("disk");
+                    if let Ok(bytes) = client.read(at, 8) {
+                        let found = u64::from_le_bytes(bytes.try_into().expect("8 bytes"));
+                        // The write behind the last one may have been done without its reply.
+                        assert!(last == 0 || (last..=last + 1).contains(&found), "{found} after {last}");
+                        last = found;
+                    }
+                    while client.write(at, &(last + 1).to_le_bytes()).is_ok() && !over.load(Ordering::Relaxed)
+                    {
+                        last += 1;
+                    }
+                    cut_off.fetch_add(1, Ordering::Relaxed);
+                }
+            });
+        }
+        for _ in 0..100 {
+            let (status, cut) = post(&server, "POST", "/v1/exports/disk/fence");
+            assert_eq!(status, 200, "{cut}");
+        }
+        over.store(true, Ordering::Relaxed);
+    });
+    assert!(cut_off.into_inner() > 100, "they were cut off");
 }
 
 #[test]
