@@ -58,6 +58,25 @@ impl Family {
         let labels = labels.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
         self.samples.push(Sample { suffix, labels, value });
     }
+
+    /// One more histogram: how many came to lie in the bucket of each of `bounds` and in one without bound behind them, not
+    /// cumulative, and the sum of all.
+    pub fn push_histogram(
+        &mut self,
+        labels: &[(&'static str, &str)],
+        bounds: impl Iterator<Item = f64>,
+        buckets: &[u64],
+        sum: f64,
+    ) {
+        let mut below = 0;
+        let bounds = bounds.map(|bound| bound.to_string()).chain(["+Inf".into()]);
+        for (bound, count) in bounds.zip(buckets) {
+            below += count;
+            self.push("_bucket", &[labels, &[("le", &bound)]].concat(), below as f64);
+        }
+        self.push("_sum", labels, sum);
+        self.push("_count", labels, below as f64);
+    }
 }
 
 /// All of them as text.

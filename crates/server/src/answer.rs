@@ -1,13 +1,11 @@
 //! What a reload says and did, as the values that are told on the control socket.
 
 use crate::decide::Decision;
-use crate::fence::hanging;
-use crate::medium::Medium;
 use crate::tls;
 use config::{Loaded, Refused};
 use control::Closing;
 use control::view::{Check, Hanging, KeptBack, Plan, Problem, Reload, Setting};
-use std::sync::Arc;
+use std::time::Duration;
 
 /// Why a changed setting does not apply.
 const RESTART: &str = "it needs a restart";
@@ -36,13 +34,12 @@ pub fn plan(
 /// A plan of which nothing would be applied.
 #[must_use]
 pub fn refused(refused: &Refused) -> Plan {
-    Plan { refused: refused.problems.iter().map(problem).collect(), ..Plan::default() }
+    Plan { refused: problems(&refused.problems), ..Plan::default() }
 }
 
 /// What a reload did, with its closing line's facts.
 #[must_use]
 pub fn reload(closing: &Closing, reason: Option<&str>, plan: Plan, hanging: Vec<Hanging>) -> Reload {
-    let count = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
     Reload {
         outcome: closing.outcome,
         reason: reason.map(Into::into),
@@ -54,7 +51,7 @@ pub fn reload(closing: &Closing, reason: Option<&str>, plan: Plan, hanging: Vec<
         kept: count(closing.kept),
         fenced: count(closing.fenced),
         hanging,
-        took_ms: u64::try_from(closing.took.as_millis()).unwrap_or(u64::MAX),
+        took_ms: ms(closing.took),
     }
 }
 
@@ -72,12 +69,12 @@ pub fn check(result: &Result<Loaded, Refused>) -> Check {
                 .collect(),
             refused: Vec::new(),
             kept_back: kept_back(loaded),
-            warnings: loaded.warnings.iter().map(problem).collect(),
+            warnings: problems(&loaded.warnings),
         },
         Err(refused) => Check {
             ok: false,
             exports: Default::default(),
-            refused: refused.problems.iter().map(problem).collect(),
+            refused: problems(&refused.problems),
             kept_back: Vec::new(),
             warnings: Vec::new(),
         },
@@ -116,8 +113,7 @@ fn kept_back(loaded: &Loaded) -> Vec<KeptBack> {
 }
 
 /// A problem of the texts.
-#[must_use]
-pub fn problem(problem: &config::Problem) -> Problem {
+fn problem(problem: &config::Problem) -> Problem {
     Problem {
         file: problem.file.display().to_string(),
         line: problem.line,
@@ -126,8 +122,20 @@ pub fn problem(problem: &config::Problem) -> Problem {
     }
 }
 
-/// What of these media does not come back.
+/// Several of them.
 #[must_use]
-pub fn all_hanging(media: &[Arc<Medium>]) -> Vec<Hanging> {
-    media.iter().flat_map(|medium| hanging(medium)).collect()
+pub fn problems(problems: &[config::Problem]) -> Vec<Problem> {
+    problems.iter().map(problem).collect()
+}
+
+/// A number as it is told.
+#[must_use]
+pub fn count(number: usize) -> u64 {
+    u64::try_from(number).unwrap_or(u64::MAX)
+}
+
+/// A duration as it is told: milliseconds.
+#[must_use]
+pub fn ms(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

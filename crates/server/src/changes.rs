@@ -8,7 +8,7 @@ use crate::requests::{Counted, Requests};
 use crate::snippets::{Snippet, With};
 use crate::sources::Files;
 use config::{Loaded, SourceError, Sources};
-use control::view::{Check, Cut, ExportSettings, Plan, Problem, Reload};
+use control::view::{Check, Cut, ExportSettings, Plan, Reload};
 use control::{Caller, Line, Refusal};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicUsize;
@@ -161,10 +161,8 @@ impl Changes {
 fn put(reconciler: &Reconciler, name: &str, settings: &ExportSettings) -> Result<(), Refusal> {
     let (files, main) = reconciler.sources();
     let snippet = Snippet::of(name, reconciler.running(), files, main)?;
-    let invalid = |problems: Vec<config::Problem>| {
-        Refusal::Invalid(problems.iter().map(answer::problem).collect::<Vec<Problem>>())
-    };
-    let (text, _) = config::describe(snippet.path(), name, settings).map_err(invalid)?;
+    let (text, _) = config::describe(snippet.path(), name, settings)
+        .map_err(|problems| Refusal::Invalid(answer::problems(&problems)))?;
     let loaded =
         would_be_followed(reconciler, name, &With { files, path: snippet.path(), text: Some(&text) })?;
     let there = loaded.config.exports.get(&name.into());
@@ -204,9 +202,8 @@ fn not_read(path: &Path) -> Refusal {
 
 /// A file is not touched when the reload behind it would come to nothing.
 fn would_be_followed(reconciler: &Reconciler, name: &str, with: &With<'_>) -> Result<Loaded, Refusal> {
-    let refused =
-        |refused: config::Refused| Refusal::Invalid(refused.problems.iter().map(answer::problem).collect());
-    let loaded = reconciler.read(with).map_err(refused)?;
+    let loaded =
+        reconciler.read(with).map_err(|refused| Refusal::Invalid(answer::problems(&refused.problems)))?;
     let ours =
         |kept: &&config::KeptBack| kept.problem.file == with.path || kept.exports.contains(&name.into());
     match loaded.kept_back.iter().find(ours) {

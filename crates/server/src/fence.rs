@@ -1,5 +1,6 @@
 //! The fence (P2): cuts sessions off from a medium and waits until nothing of theirs can reach it.
 
+use crate::answer;
 use crate::catalog::Entry;
 use crate::log::Level;
 use crate::medium::Medium;
@@ -119,13 +120,12 @@ impl Fenced {
 }
 
 /// By name and age: which sessions have a request that does not come back.
-#[must_use]
-pub fn hanging(medium: &Medium) -> Vec<HangingRequest> {
+fn hanging(medium: &Medium) -> Vec<HangingRequest> {
     let request = |peer: Option<String>, age: Duration| HangingRequest {
         export: medium.name.to_string(),
         path: medium.storage.path.clone(),
         peer,
-        age_ms: u64::try_from(age.as_millis()).unwrap_or(u64::MAX),
+        age_ms: answer::ms(age),
     };
     let sessions = medium.sitters();
     if sessions.is_empty() {
@@ -133,6 +133,12 @@ pub fn hanging(medium: &Medium) -> Vec<HangingRequest> {
     }
     let of = |sitter: &Arc<Sitter>| request(Some(sitter.peer.clone()), sitter.busy_for().unwrap_or_default());
     sessions.iter().map(of).collect()
+}
+
+/// The same of several media.
+#[must_use]
+pub fn all_hanging<'a>(media: impl IntoIterator<Item = &'a Arc<Medium>>) -> Vec<HangingRequest> {
+    media.into_iter().flat_map(|medium| hanging(medium)).collect()
 }
 
 fn words(request: &HangingRequest) -> String {

@@ -5,6 +5,7 @@ mod figures;
 mod process;
 mod sessions;
 
+use crate::answer::count;
 use crate::changes::Changes;
 use crate::fence::{Hanging, Waits};
 use crate::state::Shared;
@@ -53,7 +54,7 @@ impl Controls for Operator {
             last_reload: reloads.last,
             listening: self.listening.clone(),
             exports: count(catalog.entries().len()),
-            exports_not_serving: count(states.filter(|state| !state.is_well()).count()),
+            exports_not_serving: count(states.filter(|(state, _)| !state.is_well()).count()),
             sessions: count(self.shared.roll.present().len()),
             handshakes: count(self.shared.sessions.handshakes()),
             log_level: self.shared.log.level().into(),
@@ -135,8 +136,4 @@ impl Controls for Operator {
     ) -> Result<Option<Reload>, Refusal> {
         self.changes.remove(export, apply, timeout, by)
     }
-}
-
-fn count(number: usize) -> u64 {
-    u64::try_from(number).unwrap_or(u64::MAX)
 }

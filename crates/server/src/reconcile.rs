@@ -6,7 +6,7 @@ use crate::answer;
 use crate::catalog::{Catalog, Entry};
 use crate::commit::{Commit, Done, Tally};
 use crate::decide::decide;
-use crate::fence::{Hanging, Retired, Waits, fence, hanging as hanging_requests, let_in, release};
+use crate::fence::{Hanging, Retired, Waits, all_hanging, fence, let_in, release};
 use crate::log::Level;
 use crate::medium::Medium;
 use crate::pool::SHARE_MAX;
@@ -121,9 +121,9 @@ impl Reconciler {
         released.say(&self.report);
         let ours = hanging.iter().filter(|medium| medium.name.as_bytes() == name.as_bytes());
         Ok(Cut {
-            sessions: u64::try_from(fenced).unwrap_or(u64::MAX),
-            hanging: ours.flat_map(|medium| hanging_requests(medium)).collect(),
-            took_ms: u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
+            sessions: answer::count(fenced),
+            hanging: all_hanging(ours),
+            took_ms: answer::ms(began.elapsed()),
         })
     }
 
@@ -224,7 +224,7 @@ impl Reconciler {
             took: began.elapsed(),
         };
         self.report.close(&closing, reason);
-        let hanging = answer::all_hanging(&self.hanging.lock().unwrap_or_else(PoisonError::into_inner));
+        let hanging = all_hanging(self.hanging.lock().unwrap_or_else(PoisonError::into_inner).iter());
         answer::reload(&closing, reason, plan, hanging)
     }
 

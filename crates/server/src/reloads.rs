@@ -1,5 +1,6 @@
 //! How reloads went, for whoever asks later.
 
+use crate::answer;
 use control::metrics::{Family, Kind};
 use control::view::{LastReload, Outcome, Reload};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -62,7 +63,7 @@ impl Reloads {
 
     /// A fence that had somebody to cut off, or something to wait for, is over.
     pub fn fenced(&self, took: Duration) {
-        let ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+        let ms = answer::ms(took);
         let mut state = self.lock();
         state.fences[BOUNDS_MS.partition_point(|&bound| bound < ms)] += 1;
         state.fenced_ms = state.fenced_ms.saturating_add(ms);
@@ -79,14 +80,8 @@ impl Reloads {
         }
         let help = "How long fences took.";
         let mut fences = Family::new("nbd_server_fence_duration_seconds", Kind::Histogram, help);
-        let mut below = 0;
-        let bounds = BOUNDS_MS.iter().map(|ms| format!("{}", *ms as f64 / 1e3)).chain(["+Inf".into()]);
-        for (bound, count) in bounds.zip(state.fences) {
-            below += count;
-            fences.push("_bucket", &[("le", &bound)], below as f64);
-        }
-        fences.push("_sum", &[], state.fenced_ms as f64 / 1e3);
-        fences.push("_count", &[], below as f64);
+        let bounds = BOUNDS_MS.iter().map(|ms| *ms as f64 / 1e3);
+        fences.push_histogram(&[], bounds, &state.fences, state.fenced_ms as f64 / 1e3);
         vec![reloads, fences]
     }
 

@@ -1,8 +1,9 @@
 //! Exports as they are told.
 
-use super::{count, sessions};
-use crate::answer;
+use super::sessions;
+use crate::answer::count;
 use crate::catalog::{Catalog, Entry};
+use crate::fence::all_hanging;
 use crate::medium::{Medium, Told};
 use crate::state::Shared;
 use control::view::{Export, State};
@@ -24,9 +25,12 @@ pub fn exports(shared: &Shared, hanging: &[Arc<Medium>]) -> Vec<Export> {
     exports
 }
 
-/// Of those of the configuration.
-pub fn states(catalog: &Catalog) -> impl Iterator<Item = State> {
-    catalog.entries().iter().map(|entry| state(entry, &entry.medium.told()).0)
+/// Of those of the configuration, with what they are told by.
+pub fn states(catalog: &Catalog) -> impl Iterator<Item = (State, Told)> {
+    catalog.entries().iter().map(|entry| {
+        let told = entry.medium.told();
+        (state(entry, &told).0, told)
+    })
 }
 
 fn configured(
@@ -58,7 +62,7 @@ fn configured(
         sessions,
         generation: entry.generation,
         operations: sessions::operations(&readings),
-        hanging: hangs.flat_map(|medium| crate::fence::hanging(medium)).collect(),
+        hanging: all_hanging(hangs),
         settings: config::settings_of(&entry.settings),
     }
 }
@@ -84,7 +88,7 @@ fn gone(medium: &Arc<Medium>) -> Export {
         sessions: count(medium.sitters().len()),
         generation: 0,
         operations: Default::default(),
-        hanging: answer::all_hanging(std::slice::from_ref(medium)),
+        hanging: all_hanging([medium]),
         settings: Default::default(),
     }
 }

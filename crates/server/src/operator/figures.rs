@@ -51,12 +51,12 @@ fn exports_and_sessions(shared: &Shared, totals: &Totals, hanging: usize) -> Vec
         "1 for the state that an export is in, 0 for all others.",
     );
     let mut size = Family::new("nbd_server_export_size_bytes", Kind::Gauge, "Bytes of an export's disk.");
-    for (entry, is) in catalog.entries().iter().zip(exports::states(&catalog)) {
+    for (entry, (is, told)) in catalog.entries().iter().zip(exports::states(&catalog)) {
         let name = entry.name.to_string();
         for (state, word) in STATES {
             states.push("", &[("export", &name), ("state", word)], f64::from(u8::from(state == is)));
         }
-        if let Some(found) = entry.medium.told().found {
+        if let Some(found) = told.found {
             size.push("", &[("export", &name)], found.size as f64);
         }
     }
@@ -126,14 +126,9 @@ fn latency(totals: &Totals) -> Family {
 }
 
 fn histogram(family: &mut Family, export: &str, kind: &str, of: &Reading) {
-    let mut below = 0;
-    let bounds = BOUNDS_US.iter().map(|us| format!("{}", *us as f64 / 1e6)).chain(["+Inf".into()]);
-    for (bound, count) in bounds.zip(of.buckets) {
-        below += count;
-        family.push("_bucket", &[("export", export), ("kind", kind), ("le", &bound)], below as f64);
-    }
-    family.push("_sum", &[("export", export), ("kind", kind)], of.took_us as f64 / 1e6);
-    family.push("_count", &[("export", export), ("kind", kind)], below as f64);
+    let bounds = BOUNDS_US.iter().map(|us| *us as f64 / 1e6);
+    let labels = [("export", export), ("kind", kind)];
+    family.push_histogram(&labels, bounds, &of.buckets, of.took_us as f64 / 1e6);
 }
 
 fn word(class: Class) -> &'static str {

@@ -1,6 +1,6 @@
 //! Sessions as they are told, and ending one.
 
-use super::count;
+use crate::answer::{count, ms};
 use crate::fence::Waits;
 use crate::roll::{Present, Roll};
 use control::view::{Cut, Hanging, Operations, Session};
@@ -76,8 +76,4 @@ fn wait_gone(roll: &Roll, present: &Present, deadline: Instant) -> bool {
             return false;
         }
     }
-}
-
-fn ms(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
