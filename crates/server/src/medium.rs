@@ -72,8 +72,8 @@ struct State {
     coming: usize,
     /// Paths at which what was waited for has come (`waitfile`).
     arrived: BTreeSet<PathBuf>,
-    /// Why nobody may enter for now.
-    offline: Option<Offline>,
+    /// Why nobody may enter for now, and since when.
+    offline: Option<(Offline, SystemTime)>,
     /// Nobody enters any more: the export was removed or has another medium.
     closed: bool,
     /// Closed, but its sessions stay (`on_change = keep`), wherever its path leads now.
@@ -84,8 +84,6 @@ struct State {
     turn: Option<Instant>,
     /// The export is read-only since the last reload, whatever a session that came before it was told.
     read_only: bool,
-    /// Since when nobody may enter.
-    offline_since: Option<SystemTime>,
     /// What sessions were offered last.
     offered: Option<TransmissionFlags>,
     /// What the last look or opening found at the path that all clients have in common. To be told, and not to be decided
@@ -158,19 +156,13 @@ impl Medium {
     }
 
     fn with(settings: &config::Export, open: Vec<Open>, shared: Shared, log: Log) -> Arc<Self> {
-        let (offline, read_only) = (Some(Offline::UnderWay), settings.readonly);
+        let (offline, read_only) = (Some((Offline::UnderWay, SystemTime::now())), settings.readonly);
         let medium = Arc::new(Self {
             name: ExportName::from(settings.name.as_bytes()),
             storage: settings.storage.clone(),
             shared,
             log,
-            state: Mutex::new(State {
-                open,
-                offline,
-                read_only,
-                offline_since: Some(SystemTime::now()),
-                ..State::default()
-            }),
+            state: Mutex::new(State { open, offline, read_only, ..State::default() }),
             changed: Condvar::new(),
             parent: None,
             checking: AtomicBool::new(false),
@@ -257,23 +249,21 @@ impl Medium {
 
     /// Lets sessions in.
     pub fn bring_online(&self) {
-        let mut state = self.lock();
-        (state.offline, state.offline_since) = (None, None);
-        drop(state);
+        self.lock().offline = None;
         self.changed.notify_all();
     }
 
     /// Whether it waits for something that hangs, and not for the reload that made it.
     #[must_use]
     pub fn waits_for_hanging(&self) -> bool {
-        matches!(self.lock().offline, Some(Offline::Hangs(_)))
+        matches!(self.lock().offline, Some((Offline::Hangs(_), _)))
     }
 
     /// Keeps sessions out, and says why.
     pub fn keep_offline(&self, why: String) {
         let mut state = self.lock();
-        state.offline = Some(Offline::Hangs(why));
-        state.offline_since.get_or_insert_with(SystemTime::now);
+        let since = state.offline.as_ref().map_or_else(SystemTime::now, |(_, since)| *since);
+        state.offline = Some((Offline::Hangs(why), since));
         drop(state);
         self.changed.notify_all();
     }

@@ -199,7 +199,7 @@ impl Medium {
             if state.closed {
                 return Err(Closed::Replaced);
             }
-            match &state.offline {
+            match state.offline.as_ref().map(|(offline, _)| offline) {
                 None => return Ok(()),
                 Some(Offline::Hangs(why)) => return Err(Closed::Because(why.clone())),
                 Some(Offline::UnderWay) => {}

@@ -29,13 +29,12 @@ impl Medium {
     #[must_use]
     pub fn told(&self) -> Told {
         let state = self.lock();
-        let offline = state.offline.as_ref().map(|offline| match offline {
-            Offline::UnderWay => "a reload is under way".to_owned(),
-            Offline::Hangs(why) => why.clone(),
+        let offline = state.offline.as_ref().map(|(offline, since)| match offline {
+            Offline::UnderWay => ("a reload is under way".to_owned(), *since),
+            Offline::Hangs(why) => (why.clone(), *since),
         });
         let (found, flags, trouble) = (state.found.clone(), state.offered, state.trouble.clone());
         let open = state.open.iter().any(|open| !open.seats.is_empty());
-        let offline = offline.zip(state.offline_since);
         drop(state);
         Told { found, flags, open, offline, trouble, poison: self.poisoned() }
     }
@@ -73,8 +72,7 @@ impl Medium {
         let mut state = self.lock();
         let open = std::mem::take(&mut state.open);
         // One that hangs already says so itself.
-        state.offline.get_or_insert(Offline::UnderWay);
-        state.offline_since.get_or_insert_with(SystemTime::now);
+        state.offline.get_or_insert_with(|| (Offline::UnderWay, SystemTime::now()));
         drop(state);
         self.beside(open)
     }
