@@ -1,5 +1,6 @@
 //! What a path leads to on this host, and what that lies on.
 
+use rustix::fs::{major, makedev, minor};
 use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
@@ -109,16 +110,7 @@ fn collect_under(device: u64, under: &mut BTreeSet<Id>, depth: usize) {
 fn number(dir: &Path) -> Option<u64> {
     let text = fs::read_to_string(dir.join("dev")).ok()?;
     let (major, minor) = text.trim().split_once(':')?;
-    let (major, minor): (u64, u64) = (major.parse().ok()?, minor.parse().ok()?);
-    Some(((major & !0xfff) << 32) | ((major & 0xfff) << 8) | ((minor & !0xff) << 12) | (minor & 0xff))
-}
-
-fn major(device: u64) -> u64 {
-    ((device >> 32) & !0xfff) | ((device >> 8) & 0xfff)
-}
-
-fn minor(device: u64) -> u64 {
-    ((device >> 12) & 0xffff_ff00) | (device & 0xff)
+    Some(makedev(major.parse().ok()?, minor.parse().ok()?))
 }
 
 #[cfg(test)]
