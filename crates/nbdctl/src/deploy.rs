@@ -83,7 +83,7 @@ fn begin(
                 work.say("nothing was touched");
                 Exit::Refused
             });
-            work.say(format!("{verb} ends with {}: {}", exit.code(), exit.about()));
+            work.say(format!("{verb} ends with {}: {}", exit.code(), about(exit)));
             exit
         }
     };
@@ -91,6 +91,15 @@ fn begin(
         output.say(format!("the log of this run is {}", log.display()));
     }
     exit
+}
+
+/// What an exit code means behind these words.
+fn about(exit: Exit) -> &'static str {
+    match exit {
+        Exit::Done => "all of it is done, and was seen",
+        Exit::Partly => "it failed, and what was there before serves",
+        other => other.about(),
+    }
 }
 
 fn put_in_place(work: &mut Work<'_, '_>, wanted: &Deploy) -> Result<Exit, String> {

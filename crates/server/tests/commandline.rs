@@ -224,6 +224,18 @@ const DIFFERENT: &[(&str, &str, Piece, Piece)] = &[
         (1, "unrecognized option '--commit-overlay'"),
         (1, "one overlay at a time"),
     ),
+    (
+        "--check --drop-overlay a",
+        "no `--check`",
+        (1, "unrecognized option '--check'"),
+        (1, "--check changes nothing"),
+    ),
+    (
+        "--check -C /nonexistent",
+        "no `--check`",
+        (1, "unrecognized option '--check'"),
+        (1, "\"starts\": false"),
+    ),
 ];
 
 /// The words of the command line mean what they mean to 3.24, mistakes included.

@@ -44,7 +44,7 @@ pub fn ask(program: impl AsRef<OsStr>, args: &[&str], dir: Option<&Path>) -> Res
     if let Some(dir) = dir {
         command.current_dir(dir);
     }
-    run(command, LOOK)
+    run(command, LOOK, &|| Ok(()))
 }
 
 /// Has a program do something: the log tells what, and how it ended.
@@ -58,7 +58,7 @@ pub fn carry_out(work: &mut Work<'_, '_>, words: &[&str]) -> Result<Ran, String>
     let mut command = Command::new(program);
     command.args(args);
     let began = Instant::now();
-    let ran = run(command, work.wait)?;
+    let ran = run(command, work.wait, &|| work.go_on())?;
     for text in [&ran.out, &ran.err].into_iter().filter(|text| !text.trim().is_empty()) {
         work.say(format!("it says: {}", text.trim_end()));
     }
@@ -73,7 +73,11 @@ pub fn carry_out(work: &mut Work<'_, '_>, words: &[&str]) -> Result<Ran, String>
 
 /// A group of its own: Ctrl-C is for us, not for what restarts a server. What it says goes to memory and not through a
 /// pipe: a daemon that is started by it may keep its ends open for ever.
-fn run(mut command: Command, patience: Duration) -> Result<Ran, String> {
+fn run(
+    mut command: Command,
+    patience: Duration,
+    go_on: &dyn Fn() -> Result<(), String>,
+) -> Result<Ran, String> {
     let name = command.get_program().to_string_lossy().into_owned();
     let failed = |error: std::io::Error| format!("cannot run {name}: {error}");
     let (mut out, mut err) = (memory().map_err(failed)?, memory().map_err(failed)?);
@@ -83,14 +87,16 @@ fn run(mut command: Command, patience: Duration) -> Result<Ran, String> {
         .stderr(err.try_clone().map_err(failed)?)
         .process_group(0);
     let mut child = command.spawn().map_err(failed)?;
-    let status = wait(&mut child, patience).map_err(failed)?;
-    let Some(status) = status else {
-        if let Some(group) = i32::try_from(child.id()).ok().and_then(Pid::from_raw) {
-            let _ = kill_process_group(group, Signal::KILL);
+    let status = match wait(&mut child, patience, go_on) {
+        Ok(status) => status,
+        Err(why) => {
+            if let Some(group) = i32::try_from(child.id()).ok().and_then(Pid::from_raw) {
+                let _ = kill_process_group(group, Signal::KILL);
+            }
+            let _ = child.wait();
+            let said = text(&mut err).map_err(failed)?;
+            return Err(format!("{name} {why} {}", said.trim()).trim_end().into());
         }
-        let _ = child.wait();
-        let said = text(&mut err).map_err(failed)?;
-        return Err(format!("{name} did not end within {} s {}", patience.as_secs_f32(), said.trim()));
     };
     Ok(Ran {
         code: status.code(),
@@ -99,14 +105,23 @@ fn run(mut command: Command, patience: Duration) -> Result<Ran, String> {
     })
 }
 
-fn wait(child: &mut Child, patience: Duration) -> std::io::Result<Option<ExitStatus>> {
+/// # Errors
+/// How it has not ended, as it stands behind its name.
+fn wait(
+    child: &mut Child,
+    patience: Duration,
+    go_on: &dyn Fn() -> Result<(), String>,
+) -> Result<ExitStatus, String> {
     let until = Instant::now() + patience;
     loop {
-        match child.try_wait()? {
-            Some(status) => return Ok(Some(status)),
-            None if Instant::now() >= until => return Ok(None),
+        match child.try_wait().map_err(|error| format!("cannot be waited for: {error}"))? {
+            Some(status) => return Ok(status),
+            None if Instant::now() >= until => {
+                return Err(format!("did not end within {} s", patience.as_secs_f32()));
+            }
             None => std::thread::sleep(TICK),
         }
+        go_on().map_err(|why| format!("did not end: {why}"))?;
     }
 }
 

@@ -1,0 +1,58 @@
+//! `nbdctl` itself is killed in the middle, and the next one sees it.
+
+use super::machine::Machine;
+use super::{no_original, ours};
+use std::fs;
+use std::process::Child;
+
+/// A deploy that was killed in a step, of a program that writes no pid file and so is waited for.
+fn killed_in(machine: &Machine, step: &str) {
+    let dir = machine.dir.path().display();
+    let serving = format!(
+        "case \" $* \" in *\" --check \"*|*\" -V \"*|*\" --help \"*) ;; *) set -- \"$@\" -p {dir}/other-pid ;; esac"
+    );
+    let new = machine.wrapped("new", &serving).display().to_string();
+    let mut running: Child = machine.start("deploy", &[&new]);
+    machine.wait("the step has begun", || {
+        fs::read_to_string(machine.backups().join("state.json"))
+            .is_ok_and(|state| state.contains(&format!("\"{step}\"")))
+    });
+    running.kill().expect("killed");
+    running.wait().expect("it ends");
+}
+
+#[test]
+fn a_deploy_that_was_killed_is_finished_by_a_rollback() {
+    let Some(machine) = Machine::new(&["a", "b"]) else { return no_original() };
+    let original = fs::read(machine.target()).expect("read");
+    killed_in(&machine, "verify");
+    assert!(fs::read(machine.target()).expect("read") != original, "it was replaced");
+    machine
+        .run("deploy", &[&ours()])
+        .ends(1, &["was broken off in the step verify", "`nbdctl rollback` finishes that"]);
+    machine
+        .run("rollback", &["--dry-run"])
+        .ends(0, &["was broken off in the step verify", "  replace: copy "]);
+    let done = ["was broken off in the step verify", "export: b 4194304 bytes, read", "done: "];
+    machine.run("rollback", &[]).ends(0, &done);
+    machine.serves(false, &["a", "b"]);
+    assert_eq!(fs::read(machine.target()).expect("read"), original);
+    assert!(!machine.backups().join("state.json").exists());
+    machine.run("deploy", &[&ours()]).ends(0, &[]);
+    machine.serves(true, &["a", "b"]);
+}
+
+#[test]
+fn a_deploy_that_was_killed_before_it_replaced_anything_is_forgotten() {
+    let Some(machine) = Machine::new(&["a"]) else { return no_original() };
+    fs::create_dir(machine.backups()).expect("a directory");
+    let (target, backup) = (machine.target(), machine.backups().join("nbd-server-1-a"));
+    fs::write(&backup, "half a copy").expect("written");
+    let state = format!(
+        "{{\"verb\": \"deploy\", \"step\": \"backup\", \"pid\": 7, \"since\": \"then\", \"target\": {target:?}, \"backup\": {backup:?}}}"
+    );
+    fs::write(machine.backups().join("state.json"), state).expect("written");
+    machine.run("rollback", &[]).ends(0, &["in the step backup", "had not replaced anything"]);
+    assert_eq!(machine.names("backups"), ["lock"]);
+    machine.serves(false, &["a"]);
+}

@@ -1,0 +1,131 @@
+//! `deploy` and `rollback` over Debian's nbd-server 3.24, which really runs and has clients.
+#![allow(missing_docs)]
+
+mod broken;
+mod failing;
+mod machine;
+mod refused;
+
+use machine::{Machine, SIZE};
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use testkit::{Client, program, skip_or_fail};
+
+/// The release of the workspace, as a deployer gives it.
+fn ours() -> String {
+    program("nbd-server").display().to_string()
+}
+
+fn no_original() {
+    skip_or_fail("deploy", "nbd-server 3.24");
+}
+
+#[test]
+fn ours_takes_the_place_of_the_original_and_goes_back_by_hand() {
+    let Some(machine) = Machine::new(&["a", "b"]) else { return no_original() };
+    let original = fs::read(machine.target()).expect("read");
+    let mut client = machine.open("a");
+    client.write(0, &[1; 512]).expect("written");
+    let deployed = machine.run("deploy", &[&ours(), "--yes"]);
+    deployed.ends(
+        0,
+        &[
+            "running: process ",
+            "look      export: a 4194304 bytes, read\n",
+            "preflight ! 1 connection is open and ends with the restart: 127.0.0.1:",
+            "/disks/a open (process ",
+            "backup    ",
+            "replace   ",
+            "restart   run: /bin/sh -c ",
+            "verify    export: b 4194304 bytes, read\n",
+            "verify    SIGHUP: answered, seen in ",
+            "verify    done: ",
+        ],
+    );
+    assert_eq!(
+        fs::read_to_string(machine.log()).expect("a log").lines().count() + 1,
+        deployed.out.lines().count()
+    );
+    assert!(client.read(0, 512).is_err(), "the session ended with the original");
+    machine.serves(true, &["a", "b"]);
+    let kept = machine.names("backups");
+    let (copies, manifests): (Vec<&String>, Vec<&String>) =
+        kept.iter().filter(|name| name.starts_with("nbd-server-")).partition(|name| !name.ends_with(".json"));
+    assert_eq!((copies.len(), manifests.len(), kept.len()), (1, 1, 3), "and the lock: {kept:?}");
+    let copy = machine.backups().join(copies[0]);
+    assert_eq!(fs::read(&copy).expect("read"), original);
+    assert_eq!(fs::metadata(&copy).expect("there").mode() & 0o777, 0o755);
+
+    let listed = machine.command("rollback", &["--list"]).output().expect("it runs");
+    assert!(String::from_utf8_lossy(&listed.stdout).contains(copies[0].as_str()), "{listed:?}");
+    machine.run("rollback", &[]).ends(
+        0,
+        &[
+            "look      back to: ",
+            "SIGHUP: not sent: the original may crash by it",
+            "export: b 4194304 bytes, read",
+        ],
+    );
+    machine.serves(false, &["a", "b"]);
+    assert_eq!(fs::read(machine.target()).expect("read"), original);
+    machine.run("rollback", &[]).ends(0, &["is in place already", "done: it was in place, and serves"]);
+}
+
+#[test]
+fn what_is_in_place_already_is_verified_and_nothing_else() {
+    let Some(machine) = Machine::new(&["a"]) else { return no_original() };
+    machine.run("deploy", &[&ours()]).ends(0, &[]);
+    let (pid, tree) = (machine.pid(), machine.names("backups"));
+    let mut client = machine.open("a");
+    machine.run("deploy", &[&ours()]).ends(0, &["is in place already", "SIGHUP: answered"]);
+    client.read(0, 512).expect("nobody is disturbed");
+    assert_eq!((machine.pid(), machine.names("backups")), (pid, tree));
+}
+
+#[test]
+fn a_dry_run_says_each_step_and_touches_nothing() {
+    let Some(machine) = Machine::new(&["a"]) else { return no_original() };
+    let mut client = machine.open("a");
+    let (pid, before) = (machine.pid(), machine.tree());
+    let dir = machine.dir.path().display();
+    machine.run("deploy", &[&ours(), "--dry-run"]).ends(
+        0,
+        &[
+            "dry run; these would be the steps:",
+            &format!("  backup: copy {dir}/bin/nbd-server to {dir}/backups/nbd-server-"),
+            &format!("  restart: /bin/sh -c {dir}/restart, within 30 s"),
+            "  replace: copy ",
+        ],
+    );
+    assert_eq!((machine.pid(), machine.tree()), (pid, before));
+    client.read(0, 512).expect("nobody is disturbed");
+}
+
+/// The original goes on serving what was taken out of its files, and another disk than they name: that is seen, said, and
+/// over after the deploy.
+#[test]
+fn what_the_original_serves_against_its_files_is_named_before_it_ends() {
+    let Some(machine) = Machine::new(&["a", "gone"]) else { return no_original() };
+    fs::write(machine.disk("other"), vec![1; SIZE as usize / 2]).expect("written");
+    machine.export("a", &machine.disk("other"), "");
+    fs::remove_file(machine.dir.join("conf.d/gone.conf")).expect("removed");
+    let loss = "gone can be read now and would not be served: the configuration has it no more";
+    machine.run("deploy", &[&ours()]).ends(1, &[loss, "--yes does it all the same"]);
+    let size = "~ a size: 4194304 → 2097152";
+    machine.run("deploy", &[&ours(), "--yes"]).ends(0, &[loss, size, "export: a 2097152 bytes, read"]);
+    let mut client = Client::connect_tcp(machine.port).expect("it serves");
+    assert_eq!(client.list().expect("listed"), ["dummy", "a"]);
+}
+
+#[test]
+fn a_server_that_does_not_run_is_replaced_and_started() {
+    let Some(machine) = Machine::new(&["a"]) else { return no_original() };
+    let pid = machine.pid().expect("it runs");
+    let _ = std::process::Command::new("kill").arg(pid.to_string()).status();
+    machine.wait("the original has ended", || fs::read_link(format!("/proc/{pid}/exe")).is_err());
+    let config = machine.config().display().to_string();
+    machine
+        .run("deploy", &[&ours(), "--config", &config])
+        .ends(0, &["running: no server", "SIGHUP: answered"]);
+    machine.serves(true, &["a"]);
+}
