@@ -179,8 +179,9 @@ fn unsafe_stands_in_one_file() {
     for room in rooms() {
         for file in files(&format!("crates/{room}"), ".rs") {
             let spot = file == "crates/store/src/sys.rs";
-            let words =
-                code(&file).split(|c: char| !c.is_alphanumeric() && c != '_').any(|word| word == "unsafe");
+            // dpkg's name for not waiting for the disk.
+            let code = code(&file).replace("force-unsafe-io", "");
+            let words = code.split(|c: char| !c.is_alphanumeric() && c != '_').any(|word| word == "unsafe");
             if words && !spot {
                 problems.push(format!("{file} has unsafe code"));
             }
