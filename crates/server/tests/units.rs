@@ -15,7 +15,7 @@ const OURS: &str = env!("CARGO_BIN_EXE_nbd-server");
 const UNITS: [&str; 3] = ["nbd-server.service", "nbd-server-forking.service", "nbd-server.socket"];
 
 fn unit(name: &str) -> String {
-    let path: PathBuf = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/systemd").join(name);
+    let path: PathBuf = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../packaging/systemd").join(name);
     fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
