@@ -29,31 +29,41 @@ WORKDIR /src
 # it gets the static library.
 RUN mkdir /static && echo 'INPUT(-l:libgcc_eh.a -l:libgcc.a)' > /static/libgcc_s.so
 # Function names stay, for the backtrace of a panic; the rest of what a debugger wants would be three quarters of the files.
-ENV RUSTFLAGS="-L native=/static" CARGO_PROFILE_RELEASE_DEBUG=none CARGO_PROFILE_RELEASE_STRIP=debuginfo \
-    SOURCE_DATE_EPOCH=0
-COPY . .
+ENV RUSTFLAGS="-L native=/static" CARGO_PROFILE_RELEASE_DEBUG=none CARGO_PROFILE_RELEASE_STRIP=debuginfo
+# The time of all that is compiled in and packed: a release gives its own.
+ARG SOURCE_DATE_EPOCH=1767225600
+COPY Cargo.toml Cargo.lock ./
+COPY crates crates
+COPY xtask xtask
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/src/target \
     cargo build --release --locked -p server -p nbdctl --bins --features server/vendored \
- && mkdir -p /product/completions \
- && install target/release/nbd-server /product/nbd-server-enhanced \
- && install target/release/nbdctl /product/nbdctl \
- && /product/nbdctl completions bash > /product/completions/nbdctl.bash \
- && /product/nbdctl completions zsh > /product/completions/_nbdctl \
- && /product/nbdctl completions fish > /product/completions/nbdctl.fish \
- && cargo run --quiet --locked -p xtask -- manual /product/man
+ && cargo build --locked -p xtask \
+ && install -D target/release/nbd-server /src/product/nbd-server-enhanced \
+ && install -D target/release/nbdctl /src/product/nbdctl \
+ && install -D target/debug/xtask /usr/local/bin/xtask
 
 # What is inside, for whoever must answer that when the next hole is found somewhere.
 COPY --from=tools /tools/bin/ /usr/local/bin/
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     bom() { cargo cyclonedx --quiet --format json --spec-version 1.5 --describe binaries "$@"; } \
  && bom --manifest-path crates/server/Cargo.toml --features vendored \
- && mv crates/server/nbd-server_bin.cdx.json /product/nbd-server-enhanced.cdx.json \
+ && mv crates/server/nbd-server_bin.cdx.json product/nbd-server-enhanced.cdx.json \
  && bom --manifest-path crates/nbdctl/Cargo.toml \
- && mv crates/nbdctl/nbdctl_bin.cdx.json /product/nbdctl.cdx.json
+ && mv crates/nbdctl/nbdctl_bin.cdx.json product/nbdctl.cdx.json
 
-RUN cp -r packaging/systemd /product/systemd \
- && cd /product && find . -type f ! -name SHA256SUMS -printf '%P\n' | LC_ALL=C sort | xargs sha256sum > SHA256SUMS
+COPY CHANGELOG.md LICENSE-APACHE LICENSE-MIT README.md ./
+COPY docs docs
+COPY packaging packaging
+RUN mkdir product/completions \
+ && product/nbdctl completions bash > product/completions/nbdctl.bash \
+ && product/nbdctl completions zsh > product/completions/_nbdctl \
+ && product/nbdctl completions fish > product/completions/nbdctl.fish \
+ && xtask manual product/man \
+ && cp -r packaging/systemd product/systemd \
+ && ln -s ../product target/product \
+ && cargo deb --no-build --no-strip --package server --output product/ \
+ && cd product && find . -type f ! -name SHA256SUMS -printf '%P\n' | LC_ALL=C sort | xargs sha256sum > SHA256SUMS
 
 # ----------------------------------------------------------------------------------------------------------------------
 FROM ${RUNTIME_IMAGE} AS runtime
@@ -65,8 +75,8 @@ RUN apt-get update \
  && useradd --uid 10809 --gid nbd --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin nbd \
  && install -d -o nbd -g nbd /run/nbd-server /srv/nbd \
  && install -d /etc/nbd-server/conf.d
-COPY --from=build /product/nbd-server-enhanced /usr/bin/nbd-server
-COPY --from=build /product/nbdctl /usr/bin/nbdctl
+COPY --from=build /src/product/nbd-server-enhanced /usr/bin/nbd-server
+COPY --from=build /src/product/nbdctl /usr/bin/nbdctl
 COPY packaging/docker/config /etc/nbd-server/config
 # By number, so that it can be seen from outside that this is not root.
 USER 10809:10809
@@ -80,6 +90,6 @@ CMD ["-n", "-C", "/etc/nbd-server/config", "-p", "/run/nbd-server/pid"]
 
 # ----------------------------------------------------------------------------------------------------------------------
 FROM scratch AS output
-COPY --from=build /product /output
+COPY --from=build /src/product /output
 # Never run: `docker create` wants a command.
 CMD ["/output/nbd-server-enhanced"]
