@@ -20,6 +20,7 @@ fn the_package_takes_over_at_the_next_start_and_its_removal_brings_the_original_
 }
 
 fn takes_over_and_gives_back(machine: &Machine<'_>) {
+    machine.make_newer();
     let (etc, original) = (machine.sh(ETC), machine.sh("sha256sum < $(readlink -f /bin/nbd-server)"));
     machine.sh("systemctl restart nbd-server");
     machine.wait_until_it_serves("disk");

@@ -1,4 +1,5 @@
 //! A machine with Debian's nbd-server in force, and packages to put over it.
+#![allow(dead_code, reason = "each test takes what it needs")]
 
 use lab::{Appliance, Base, Engine, Product, Ran};
 use std::path::PathBuf;
@@ -19,17 +20,16 @@ const REPACK: &str = r"
         if test -e /var/lib/dpkg/info/nbd-server.$part; then cp /var/lib/dpkg/info/nbd-server.$part /root/o/DEBIAN/; fi
     done
     dpkg-query --status nbd-server | sed '/^Status:/d; /^Conffiles:/d; /^ \/etc/d' > /root/o/DEBIAN/control
-    dpkg-deb --build /root/o /root/original.deb
+    dpkg-deb -Znone --build /root/o /root/original.deb
     mkdir -p /root/o/bin /root/o/usr/bin
     if test -e /root/o/bin/nbd-server; then from=bin to=usr/bin; else from=usr/bin to=bin; fi
     mv /root/o/$from/nbd-server /root/o/$to/
     sed -i 's/^Version: .*/Version: 9:9/' /root/o/DEBIAN/control
-    dpkg-deb --build /root/o /root/respelt.deb";
+    dpkg-deb -Znone --build /root/o /root/respelt.deb";
 
-/// A second build with a higher version, as `/root/newer.deb`.
 const NEWER: &str = "dpkg-deb --raw-extract /root/ours.deb /root/n;
     sed -i 's/^Version: .*/Version: 99.0-1/' /root/n/DEBIAN/control;
-    dpkg-deb --build --root-owner-group /root/n /root/newer.deb";
+    dpkg-deb -Znone --build --root-owner-group /root/n /root/newer.deb";
 
 /// The machine.
 pub struct Machine<'a> {
@@ -47,7 +47,6 @@ impl<'a> Machine<'a> {
         let machine = Self { appliance, shared };
         machine.appliance.copy_in(&package(engine), "/root/ours.deb");
         machine.sh(REPACK);
-        machine.sh(NEWER);
         machine.appliance.write("/etc/nbd-server/config", CONFIG);
         machine.sh("truncate -s 16M /srv/disk.img");
         machine
@@ -57,6 +56,11 @@ impl<'a> Machine<'a> {
     #[track_caller]
     pub fn sh(&self, text: &str) -> String {
         self.appliance.sh(text).ok()
+    }
+
+    /// Makes a second build with a higher version, as `/root/newer.deb`.
+    pub fn make_newer(&self) {
+        self.sh(NEWER);
     }
 
     /// Installs a package, or removes one; gives all that dpkg said.
