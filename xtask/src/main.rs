@@ -8,10 +8,12 @@ mod interop;
 mod manual;
 mod packages;
 mod rivals;
+mod roff;
 mod run;
 mod tests;
 
 use run::{Failed, Run};
+use std::path::Path;
 use std::process::ExitCode;
 
 /// Its name, what it takes, what it does, the function.
@@ -29,7 +31,12 @@ const COMMANDS: &[Command] = &[
         "each fuzz target for so long (60), and the canary must be found",
         fuzz::fuzz,
     ),
-    ("manual", "", "the manual's tables of keys, made anew from the parser's", tables),
+    (
+        "manual",
+        "[dir]",
+        "the manual's tables of keys, made anew from the parser's; with DIR, its pages as man reads them",
+        pages,
+    ),
     ("bench", "", "a small fixed workload against other servers, as ratios", bench::bench),
 ];
 
@@ -59,11 +66,22 @@ fn list(why: &str) -> ExitCode {
     ExitCode::from(2)
 }
 
-fn tables(_: &[String]) -> Result<(), Failed> {
-    let path = run::root().join(manual::PAGE);
-    let failed = |error: std::io::Error| Failed(format!("{}: {error}", path.display()));
-    let page = std::fs::read_to_string(&path).map_err(failed)?;
-    std::fs::write(&path, manual::with_tables(&page)).map_err(failed)
+fn pages(args: &[String]) -> Result<(), Failed> {
+    let failed = |path: &Path, error: std::io::Error| Failed(format!("{}: {error}", path.display()));
+    let read = |path: &Path| std::fs::read_to_string(path).map_err(|error| failed(path, error));
+    let write = |path: &Path, text: String| std::fs::write(path, text).map_err(|error| failed(path, error));
+    let Some(dir) = args.first().map(Path::new) else {
+        let path = run::root().join(manual::PAGE);
+        return write(&path, manual::with_tables(&read(&path)?));
+    };
+    std::fs::create_dir_all(dir).map_err(|error| failed(dir, error))?;
+    for page in roff::PAGES {
+        let text = read(&run::root().join(page))?;
+        let version = concat!("nbd-server-enhanced ", env!("CARGO_PKG_VERSION"));
+        let name = Path::new(page).file_stem().unwrap_or_default();
+        write(&dir.join(name), roff::roff(&text, version))?;
+    }
+    Ok(())
 }
 
 fn demo(args: &[String]) -> Result<(), Failed> {

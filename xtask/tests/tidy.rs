@@ -23,6 +23,7 @@ const MAY_USE: &[(&str, &str)] = &[
     ("store", "rustix libc"),
     ("session", "wire store loom"),
     ("testkit", "store rustix"),
+    ("lab", "testkit rustix"),
 ];
 
 /// Files over 400 lines that are one noun all the same. Each is a debt with a reason.
@@ -151,10 +152,11 @@ fn every_room_depends_only_on_what_the_table_allows() {
 #[test]
 fn the_test_kit_is_used_by_tests_alone_and_knows_no_wire() {
     let mut problems = Vec::new();
-    for room in rooms() {
+    // The lab is for tests alone itself.
+    for room in rooms().into_iter().filter(|room| room != "lab") {
         let manifest = read(format!("crates/{room}/Cargo.toml"));
-        if dependencies(&manifest, in_use).iter().any(|name| name == "testkit") {
-            problems.push(format!("{room} uses testkit outside tests"));
+        if dependencies(&manifest, in_use).iter().any(|name| ["testkit", "lab"].contains(&name.as_str())) {
+            problems.push(format!("{room} uses testkit or lab outside tests"));
         }
     }
     let kit = read("crates/testkit/Cargo.toml");
@@ -177,8 +179,9 @@ fn unsafe_stands_in_one_file() {
     for room in rooms() {
         for file in files(&format!("crates/{room}"), ".rs") {
             let spot = file == "crates/store/src/sys.rs";
-            let words =
-                code(&file).split(|c: char| !c.is_alphanumeric() && c != '_').any(|word| word == "unsafe");
+            // dpkg's name for not waiting for the disk.
+            let code = code(&file).replace("force-unsafe-io", "");
+            let words = code.split(|c: char| !c.is_alphanumeric() && c != '_').any(|word| word == "unsafe");
             if words && !spot {
                 problems.push(format!("{file} has unsafe code"));
             }

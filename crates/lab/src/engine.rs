@@ -1,0 +1,147 @@
+//! A Docker engine of the test's own: it changes nothing in the host's network, and its images, which bear the names of
+//! official ones, are seen by nobody else.
+
+use crate::base::{Base, Toolchain};
+use crate::place::{kept, lock};
+use crate::ran::{Ran, run, wait_until};
+use rustix::process::{Pid, Signal, kill_process};
+use std::fs::File;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+use testkit::TempDir;
+
+/// A running engine. One at a time; ended on drop, with everything that runs in it.
+#[derive(Debug)]
+pub struct Engine {
+    child: Child,
+    dir: TempDir,
+    client: PathBuf,
+    _turn: File,
+}
+
+/// What an engine needs from the machine.
+pub const PROGRAMS: &[&str] = &["dockerd", "docker", "mmdebstrap", "setpriv"];
+
+impl Engine {
+    /// Starts one, or says aloud why this test cannot run.
+    ///
+    /// # Panics
+    /// Where it does not come up, or something is missing in CI.
+    #[track_caller]
+    pub fn start(test: &str) -> Option<Self> {
+        if let Some(what) = crate::missing(PROGRAMS) {
+            testkit::skip_or_fail(test, &what);
+            return None;
+        }
+        let turn = lock("engine");
+        let dir = TempDir::new("engine");
+        let log = File::create(kept("").join("dockerd.log")).expect("a file below target");
+        let child = Command::new("setpriv")
+            // Its end is ours, however we end.
+            .args([
+                "--pdeathsig",
+                "TERM",
+                "dockerd",
+                "--iptables=false",
+                "--ip-forward=false",
+                "--bridge=none",
+            ])
+            .arg("--data-root")
+            .arg(kept("engine"))
+            .arg("--exec-root")
+            .arg(dir.join("exec"))
+            .arg("--pidfile")
+            .arg(dir.join("pid"))
+            .arg("--host")
+            .arg(format!("unix://{}", dir.join("socket").display()))
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().expect("a descriptor"))
+            .stderr(log)
+            .spawn()
+            .expect("setpriv runs");
+        let engine = Self { child, dir, client: client(), _turn: turn };
+        wait_until("the engine answers", Duration::from_secs(60), || engine.docker(&["version"]).is_ok());
+        // Of a test that was killed.
+        engine.docker(&["container", "prune", "--force"]).ok();
+        Some(engine)
+    }
+
+    /// Runs the client.
+    pub fn docker(&self, args: &[&str]) -> Ran {
+        run(self.client().args(args))
+    }
+
+    /// The client, to be given its arguments.
+    pub fn client(&self) -> Command {
+        let mut client = Command::new(&self.client);
+        client
+            .env("DOCKER_HOST", format!("unix://{}", self.dir.join("socket").display()))
+            .env("DOCKER_BUILDKIT", "1")
+            .env("BUILDKIT_PROGRESS", "plain");
+        client
+    }
+
+    /// The image of a distribution with these packages; gives its name.
+    pub fn base(&self, base: Base, packages: &[&str]) -> String {
+        let tar = base.root(packages, Toolchain::Without);
+        let name = tar.file_stem().map(|stem| format!("lab:{}", stem.display())).expect("a file has a name");
+        self.import(&tar, &name, &[]);
+        name
+    }
+
+    /// Makes an image that a `Dockerfile` begins with, under the name that it has there.
+    ///
+    /// # Panics
+    /// Where the name tells no distribution.
+    pub fn base_of_dockerfile(&self, name: &str) {
+        let base = Base::of_image(name).unwrap_or_else(|| panic!("no distribution is known for {name}"));
+        if name.starts_with("rust:") {
+            let path =
+                "ENV PATH=/usr/local/cargo/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+            let tar = base.root(&[], Toolchain::With);
+            self.import(&tar, name, &[path, "ENV CARGO_HOME=/usr/local/cargo"]);
+        } else {
+            self.import(&base.root(&[], Toolchain::Without), name, &[]);
+        }
+    }
+
+    fn import(&self, tar: &std::path::Path, name: &str, changes: &[&str]) {
+        // The same name from another recipe is another image.
+        let mark = format!("LABEL made-of={}", tar.file_stem().unwrap_or_default().display());
+        let known = self.docker(&[
+            "image",
+            "inspect",
+            "--format",
+            "LABEL made-of={{index .Config.Labels \"made-of\"}}",
+            name,
+        ]);
+        if known.is_ok() && known.out.trim() == mark {
+            return;
+        }
+        let mut import = self.client();
+        import.arg("import");
+        for change in changes.iter().chain([&mark.as_str()]) {
+            import.arg("--change").arg(change);
+        }
+        run(import.arg(tar).arg(name)).ok();
+    }
+}
+
+/// Debian's own client speaks with BuildKit by itself; another one that comes first in PATH may lack that.
+fn client() -> PathBuf {
+    let debian = PathBuf::from("/usr/bin/docker");
+    if debian.exists() { debian } else { PathBuf::from("docker") }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        let running = self.docker(&["ps", "--quiet"]);
+        for id in running.out.split_whitespace() {
+            self.docker(&["rm", "--force", "--volumes", id]);
+        }
+        let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
+        let _ = pid.map(|pid| kill_process(pid, Signal::TERM));
+        let _ = self.child.wait();
+    }
+}
