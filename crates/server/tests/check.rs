@@ -155,7 +155,7 @@ fn root_looks_as_the_user_that_the_server_becomes() {
     let (status, said) = check(&dir, &text, &[]);
     assert_eq!(status, Some(2), "{said:#}");
     assert!(
-        said["exports"][0]["unavailable"].as_str().is_some_and(|why| why.contains("ermission denied")),
+        said["exports"][0]["unavailable"].as_str().is_some_and(|why| why.contains("not permitted")),
         "{said:#}"
     );
     let (status, said) = check(&dir, &text.replace("user = nobody\n", ""), &[]);

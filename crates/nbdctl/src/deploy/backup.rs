@@ -67,6 +67,9 @@ pub fn make_dir(dir: &Path) -> Result<(), String> {
 /// The copy cannot be made, or has other bytes. Nothing of it is left then.
 pub fn make(manifest: &Manifest) -> Result<(), String> {
     let backup = &manifest.backup;
+    if fs::symlink_metadata(backup).is_ok() {
+        return Err(format!("{} is there already", backup.display()));
+    }
     let made = copy(&manifest.target, backup, &manifest.target)
         .and_then(|()| check(backup, &manifest.from.sha256))
         .and_then(|()| write(&manifest_path(backup), manifest))
@@ -217,6 +220,8 @@ mod tests {
         one.backup = dir.join("nbd-server-2-b");
         assert!(make(&one).is_err_and(|why| why.contains("other bytes")));
         assert!(!one.backup.exists(), "nothing is left of it");
+        fs::write(&one.backup, "an older one").expect("written");
+        assert!(make(&one).is_err() && one.backup.exists(), "what is there is left alone");
         fs::remove_dir_all(dir).expect("removed");
     }
 }

@@ -81,13 +81,20 @@ fn connections(process: &Process, peers: &HashMap<String, String>, child: bool) 
         .map(String::as_str)
         .filter(|link| link.starts_with('/') && *link != "/dev/null")
         .collect();
-    let who = links.iter().filter_map(socket).filter_map(|inode| peers.get(&inode));
-    who.map(|peer| match (child, &disks[..]) {
-        (false, _) => format!("{peer} (in process {})", process.pid),
-        (true, []) => format!("{peer} has no disk open yet (process {})", process.pid),
-        (true, disks) => format!("{peer} has {} open (process {})", disks.join(", "), process.pid),
-    })
-    .collect()
+    let mut who: Vec<&str> =
+        links.iter().filter_map(socket).filter_map(|inode| peers.get(&inode)).map(String::as_str).collect();
+    if child && who.is_empty() {
+        // The Unix socket of a client in another network namespace, a container's, is in no table here.
+        who.push("somebody");
+    }
+    let pid = process.pid;
+    who.into_iter()
+        .map(|peer| match (child, &disks[..]) {
+            (false, _) => format!("{peer} (in process {pid})"),
+            (true, []) => format!("{peer} has no disk open yet (process {pid})"),
+            (true, disks) => format!("{peer} has {} open (process {pid})", disks.join(", ")),
+        })
+        .collect()
 }
 
 #[cfg(test)]

@@ -152,6 +152,11 @@ impl Scene {
         self.startup.as_ref()?.listening.as_ref()?.controlsock.as_ref().map(PathBuf::from)
     }
 
+    /// The Unix socket that the configuration names.
+    pub fn unixsock(&self) -> Option<PathBuf> {
+        self.startup.as_ref()?.listening.as_ref()?.unixsock.as_ref().map(PathBuf::from)
+    }
+
     /// Who is connected, and then what is served; the look itself is a client too.
     pub fn look_at_exports(&mut self, work: &mut Work<'_, '_>) {
         let (Some(process), Some(runs)) = (self.process.clone(), self.runs.clone()) else { return };

@@ -3,12 +3,14 @@
 use super::backup::{self, Manifest};
 use super::listing::{Announced, Seen};
 use super::look::Scene;
-use super::program::{Program, sha256};
+use super::program::{Kind, Program, sha256};
 use super::replace;
 use super::state::State;
 use super::verify::{Expected, verify};
 use super::work::Work;
 use crate::exit::Exit;
+use std::fs;
+use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 
 /// What is to be done.
@@ -70,9 +72,21 @@ impl Job<'_> {
             ));
         }
         self.begin(work, "restart")?;
-        self.scene.manager.restart(work)?;
+        self.restart(work, self.new.kind)?;
         self.begin(work, "verify")?;
         verify(work, &self.expected(self.new))
+    }
+
+    fn restart(&self, work: &mut Work<'_, '_>, coming: Kind) -> Result<(), String> {
+        let socket = self.scene.unixsock().filter(|_| coming == Kind::Original);
+        if let Some(socket) = socket.filter(|path| is_socket(path)) {
+            // 3.24 takes the file that a server leaves for one that listens, and does not start.
+            let removed = fs::remove_file(&socket);
+            let how =
+                removed.map_or_else(|error| format!("cannot be removed: {error}"), |()| "is removed".into());
+            work.say(format!("the socket {} is in the way of the original, and {how}", socket.display()));
+        }
+        self.scene.manager.restart(work)
     }
 
     /// A step begins, and whoever comes after a sudden end knows that it did.
@@ -148,7 +162,7 @@ impl Job<'_> {
             work.say("the server was not restarted: it serves on as it did");
             return Ok(());
         }
-        self.scene.manager.restart(work)?;
+        self.restart(work, old.kind)?;
         verify(work, &Expected { gone: None, ..self.expected(old) })
     }
 
@@ -158,4 +172,8 @@ impl Job<'_> {
         work.say(format!("what was there before is in {backup}; by hand: cp -p {backup} {target}.old && mv {target}.old {target} && {}", self.scene.manager));
         Exit::Stranded
     }
+}
+
+fn is_socket(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_ok_and(|what| what.file_type().is_socket())
 }

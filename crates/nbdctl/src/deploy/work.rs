@@ -112,9 +112,9 @@ impl<'o, 'w> Work<'o, 'w> {
     }
 }
 
-/// `20261124T124501Z`, as it stands in names of files.
+/// `20261124T124501.123Z`, as it stands in names of files.
 pub fn stamp() -> String {
-    Timestamp::now().strftime("%Y%m%dT%H%M%SZ").to_string()
+    Timestamp::now().strftime("%Y%m%dT%H%M%S.%3fZ").to_string()
 }
 
 /// Where the log of a run is, where nothing is said.

@@ -1,0 +1,141 @@
+//! `nbdctl deploy` on an appliance: Debian's package with its service under systemd, the journal, and what the Docker build
+//! made.
+#![allow(missing_docs)]
+
+use lab::{Appliance, Base, Engine, Product, Ran};
+use std::time::Duration;
+use testkit::{Client, TempDir};
+
+const CONFIG: &str = "[generic]\nunixsock = /shared/nbd.sock\nduallisten = true\nallowlist = true\n\
+                      includedir = /etc/nbd-server/conf.d\n[dummy]\nexportname = /dev/null\n";
+
+/// An appliance that the original serves on, and the programs below `/root`.
+struct Machine<'a> {
+    appliance: Appliance<'a>,
+    shared: TempDir,
+}
+
+impl<'a> Machine<'a> {
+    fn new(engine: &'a Engine, base: Base) -> Self {
+        let product = Product::build(engine);
+        let shared = TempDir::new("deploy");
+        let volume = format!("--volume={}:/shared", shared.path().display());
+        let machine = Self { appliance: Appliance::start(engine, base, &[&volume]), shared };
+        for (file, to) in [
+            (product.server(), "/root/nbd-server-enhanced"),
+            (product.nbdctl(), "/root/nbdctl"),
+            (product.file("SHA256SUMS"), "/root/SHA256SUMS"),
+        ] {
+            machine.appliance.copy_in(&file, to);
+        }
+        machine.appliance.write("/etc/nbd-server/config", CONFIG);
+        machine.sh("mkdir -p /etc/nbd-server/conf.d; for disk in a b; do \
+                    printf $disk > /srv/$disk.img; truncate -s 4M /srv/$disk.img; \
+                    printf \"[$disk]\\nexportname = /srv/$disk.img\\n\" > /etc/nbd-server/conf.d/$disk.conf; done");
+        machine.sh("systemctl restart nbd-server");
+        machine.wait_until_it_serves();
+        machine
+    }
+
+    #[track_caller]
+    fn sh(&self, text: &str) -> String {
+        self.appliance.sh(text).ok()
+    }
+
+    /// `nbdctl …`, which must end like this and say each of these.
+    #[track_caller]
+    fn ctl(&self, words: &str, code: i32, said: &[&str]) {
+        let ran: Ran = self.appliance.sh(&format!("/root/nbdctl {words}"));
+        assert_eq!(ran.code, Some(code), "{ran}");
+        for piece in said {
+            assert!(ran.out.contains(piece), "{piece:?} is missing: {ran}");
+        }
+    }
+
+    /// A client in an export; it has the bytes of its disk.
+    #[track_caller]
+    fn session(&self, export: &str) -> Client {
+        let mut client = Client::connect_unix(&self.shared.join("nbd.sock")).expect("it listens");
+        client.go(export).expect("it is served");
+        assert_eq!(client.read(0, 1).expect("it reads"), export.as_bytes());
+        client
+    }
+
+    #[track_caller]
+    fn wait_until_it_serves(&self) {
+        let serves = || {
+            let client = Client::connect_unix(&self.shared.join("nbd.sock"));
+            client.is_ok_and(|mut client| client.go("a").is_ok())
+        };
+        lab::wait_until("the original serves", Duration::from_secs(30), serves);
+    }
+
+    /// The bytes that the package put there.
+    #[track_caller]
+    fn has_the_original(&self) {
+        self.sh("dpkg --verify nbd-server");
+        assert_eq!(
+            self.sh("sha256sum < $(dpkg -L nbd-server | grep -m1 bin/nbd-server)"),
+            self.sh("cat /root/original")
+        );
+        self.session("a");
+        self.session("b");
+    }
+}
+
+/// A maintenance window: it is looked at, refused while somebody works, fails and is put right, succeeds, and is undone.
+#[test]
+fn a_maintenance_window_on_an_appliance_and_back() {
+    let Some(engine) = Engine::start("a_maintenance_window_on_an_appliance_and_back") else { return };
+    let machine = Machine::new(&engine, Base::Bookworm);
+    machine.sh("sha256sum < $(dpkg -L nbd-server | grep -m1 bin/nbd-server) > /root/original");
+    let mut client = machine.session("a");
+    machine.ctl(
+        "deploy /root/nbd-server-enhanced --dry-run",
+        0,
+        &[
+            "target: /usr/bin/nbd-server (the original; ",
+            "it is as /root/SHA256SUMS says",
+            "belongs to the package nbd-server, whose next upgrade will replace it again",
+            "client: somebody has /srv/a.img open (process ",
+            "  restart: systemctl restart nbd-server, within 30 s",
+        ],
+    );
+    machine.ctl("deploy /root/nbd-server-enhanced", 1, &["1 connection is open and ends with the restart"]);
+    client.read(0, 512).expect("nobody was disturbed");
+    drop(client);
+
+    // It passes for ours until it is to serve.
+    machine.sh(
+        "printf '#!/bin/sh\\ncase \" $* \" in *\" --check \"*|*\" -V \"*|*\" --help \"*) ;; *) exit 1 ;; esac\\n\
+         exec /root/nbd-server-enhanced \"$@\"\\n' > /root/broken; chmod 755 /root/broken",
+    );
+    machine.ctl(
+        "deploy /root/broken --wait 5",
+        2,
+        &["FAILED: ", "back      back: /usr/bin/nbd-server (the original"],
+    );
+    machine.has_the_original();
+
+    machine.ctl(
+        "deploy /root/nbd-server-enhanced",
+        0,
+        &[
+            "verify    systemd says of nbd-server: active",
+            "verify    export: b 4194304 bytes, read",
+            "verify    SIGHUP: answered, seen in the journal: MIGRATEKIT: reload complete generation=2",
+            "verify    journal: no error of process ",
+        ],
+    );
+    machine.session("b");
+    machine.sh(
+        "/root/nbdctl status; systemctl reload nbd-server || true; pgrep nbd-server | wc -l | grep -qx 1",
+    );
+    assert_eq!(machine.sh("ls /var/log/nbd-server-deploy | wc -l"), "3", "a log of each run but the dry one");
+    machine.sh(
+        "grep -q 'deploy ends with 0' /var/log/nbd-server-deploy/*; ls -l /var/backups/nbd-server/*.json",
+    );
+
+    machine.ctl("rollback", 0, &["SIGHUP: not sent", "verify    export: a 4194304 bytes, read"]);
+    machine.has_the_original();
+}
