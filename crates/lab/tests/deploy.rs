@@ -9,7 +9,7 @@ use testkit::{Client, TempDir};
 const CONFIG: &str = "[generic]\nunixsock = /shared/nbd.sock\nduallisten = true\nallowlist = true\n\
                       includedir = /etc/nbd-server/conf.d\n[dummy]\nexportname = /dev/null\n";
 
-/// An appliance that the original serves on, and the programs below `/root`.
+/// An appliance that the original serves on, and the programs below `/opt`.
 struct Machine<'a> {
     appliance: Appliance<'a>,
     shared: TempDir,
@@ -22,9 +22,9 @@ impl<'a> Machine<'a> {
         let volume = format!("--volume={}:/shared", shared.path().display());
         let machine = Self { appliance: Appliance::start(engine, base, &[&volume]), shared };
         for (file, to) in [
-            (product.server(), "/root/nbd-server-enhanced"),
-            (product.nbdctl(), "/root/nbdctl"),
-            (product.file("SHA256SUMS"), "/root/SHA256SUMS"),
+            (product.server(), "/opt/nbd-server-enhanced"),
+            (product.nbdctl(), "/opt/nbdctl"),
+            (product.file("SHA256SUMS"), "/opt/SHA256SUMS"),
         ] {
             machine.appliance.copy_in(&file, to);
         }
@@ -45,7 +45,7 @@ impl<'a> Machine<'a> {
     /// `nbdctl …`, which must end like this and say each of these.
     #[track_caller]
     fn ctl(&self, words: &str, code: i32, said: &[&str]) {
-        let ran: Ran = self.appliance.sh(&format!("/root/nbdctl {words}"));
+        let ran: Ran = self.appliance.sh(&format!("/opt/nbdctl {words}"));
         assert_eq!(ran.code, Some(code), "{ran}");
         for piece in said {
             assert!(ran.out.contains(piece), "{piece:?} is missing: {ran}");
@@ -76,7 +76,7 @@ impl<'a> Machine<'a> {
         self.sh("dpkg --verify nbd-server");
         assert_eq!(
             self.sh("sha256sum < $(dpkg -L nbd-server | grep -m1 bin/nbd-server)"),
-            self.sh("cat /root/original")
+            self.sh("cat /opt/original")
         );
         self.session("a");
         self.session("b");
@@ -88,37 +88,37 @@ impl<'a> Machine<'a> {
 fn a_maintenance_window_on_an_appliance_and_back() {
     let Some(engine) = Engine::start("a_maintenance_window_on_an_appliance_and_back") else { return };
     let machine = Machine::new(&engine, Base::Bookworm);
-    machine.sh("sha256sum < $(dpkg -L nbd-server | grep -m1 bin/nbd-server) > /root/original");
+    machine.sh("sha256sum < $(dpkg -L nbd-server | grep -m1 bin/nbd-server) > /opt/original");
     let mut client = machine.session("a");
     machine.ctl(
-        "deploy /root/nbd-server-enhanced --dry-run",
+        "deploy /opt/nbd-server-enhanced --dry-run",
         0,
         &[
             "target: /usr/bin/nbd-server (the original; ",
-            "it is as /root/SHA256SUMS says",
+            "it is as /opt/SHA256SUMS says",
             "belongs to the package nbd-server, whose next upgrade will replace it again",
             "client: somebody has /srv/a.img open (process ",
             "  restart: systemctl restart nbd-server, within 30 s",
         ],
     );
-    machine.ctl("deploy /root/nbd-server-enhanced", 1, &["1 connection is open and ends with the restart"]);
+    machine.ctl("deploy /opt/nbd-server-enhanced", 1, &["1 connection is open and ends with the restart"]);
     client.read(0, 512).expect("nobody was disturbed");
     drop(client);
 
     // It passes for ours until it is to serve.
     machine.sh(
         "printf '#!/bin/sh\\ncase \" $* \" in *\" --check \"*|*\" -V \"*|*\" --help \"*) ;; *) exit 1 ;; esac\\n\
-         exec /root/nbd-server-enhanced \"$@\"\\n' > /root/broken; chmod 755 /root/broken",
+         exec /opt/nbd-server-enhanced \"$@\"\\n' > /opt/broken; chmod 755 /opt/broken",
     );
     machine.ctl(
-        "deploy /root/broken --wait 5",
+        "deploy /opt/broken --wait 5",
         2,
         &["FAILED: ", "back      back: /usr/bin/nbd-server (the original"],
     );
     machine.has_the_original();
 
     machine.ctl(
-        "deploy /root/nbd-server-enhanced",
+        "deploy /opt/nbd-server-enhanced",
         0,
         &[
             "verify    systemd says of nbd-server: active",
@@ -128,9 +128,8 @@ fn a_maintenance_window_on_an_appliance_and_back() {
         ],
     );
     machine.session("b");
-    machine.sh(
-        "/root/nbdctl status; systemctl reload nbd-server || true; pgrep nbd-server | wc -l | grep -qx 1",
-    );
+    machine
+        .sh("/opt/nbdctl status; systemctl reload nbd-server || true; pgrep nbd-server | wc -l | grep -qx 1");
     assert_eq!(machine.sh("ls /var/log/nbd-server-deploy | wc -l"), "3", "a log of each run but the dry one");
     machine.sh(
         "grep -q 'deploy ends with 0' /var/log/nbd-server-deploy/*; ls -l /var/backups/nbd-server/*.json",

@@ -1,4 +1,5 @@
 //! `deploy` and `rollback` over Debian's nbd-server 3.24, which really runs and has clients.
+#![forbid(unsafe_code)]
 #![allow(missing_docs)]
 
 mod broken;
