@@ -64,8 +64,7 @@ impl Machine {
         let begun = Instant::now();
         let mut qemu = start(&image, &dir, port);
         let mut come_up = || -> Result<(Talk, Agent), String> {
-            until_there(&mut qemu, &dir.join("qmp"))?;
-            let mut machine = Talk::connect(&dir.join("qmp")).map_err(|error| error.to_string())?;
+            let mut machine = connect(&mut qemu, &dir.join("qmp"))?;
             machine.ask("qmp_capabilities", &json!({}))?;
             Ok((machine, Agent::connect(&dir.join("agent"))?))
         };
@@ -195,7 +194,7 @@ fn held<T>(talk: &Mutex<T>) -> MutexGuard<'_, T> {
 fn start(image: &Image, dir: &TempDir, port: u16) -> Child {
     let at = |name: &str| dir.join(name).display().to_string();
     let log = File::create(dir.join("qemu.log")).expect("a new directory can be written");
-    let line = "console=ttyS0 quiet systemd.show_status=0 net.ifnames=0 mitigations=off random.trust_cpu=on rdinit=/init";
+    let line = "console=ttyS0 quiet systemd.show_status=0 net.ifnames=0 mitigations=off random.trust_cpu=on modprobe.blacklist=kvm_amd,kvm_intel,ata_piix,aesni_intel rdinit=/init";
     let mut qemu = Command::new("setpriv");
     // Its end is ours, however we end.
     qemu.args(["--pdeathsig", "KILL", "qemu-system-x86_64", "-nodefaults", "-no-user-config", "-no-reboot"])
@@ -225,19 +224,20 @@ fn start(image: &Image, dir: &TempDir, port: u16) -> Child {
     qemu.spawn().expect("setpriv runs")
 }
 
-/// Waits until QEMU listens on a socket, or has ended.
-fn until_there(qemu: &mut Child, socket: &Path) -> Result<(), String> {
+/// Connects as soon as QEMU listens, unless it has ended.
+fn connect(qemu: &mut Child, socket: &Path) -> Result<Talk, String> {
     let until = Instant::now() + BOOT_PATIENCE;
-    while !socket.exists() {
+    loop {
+        match Talk::connect(socket) {
+            Ok(talk) => return Ok(talk),
+            Err(error) if Instant::now() > until => return Err(format!("QEMU does not listen: {error}")),
+            Err(_) => {}
+        }
         if let Ok(Some(status)) = qemu.try_wait() {
             return Err(format!("QEMU ended with {status}"));
         }
-        if Instant::now() > until {
-            return Err(format!("QEMU does not listen within {BOOT_PATIENCE:?}"));
-        }
         std::thread::sleep(Duration::from_millis(10));
     }
-    Ok(())
 }
 
 fn console(dir: &TempDir) -> String {

