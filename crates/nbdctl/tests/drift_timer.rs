@@ -6,7 +6,7 @@ use std::process::Command;
 use testkit::{TempDir, skip_or_fail, tool};
 
 fn example(name: &str) -> String {
-    let path: PathBuf = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/systemd").join(name);
+    let path: PathBuf = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../packaging/systemd").join(name);
     fs::read_to_string(path).expect("the example is there")
 }
 
