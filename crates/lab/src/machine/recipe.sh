@@ -47,7 +47,7 @@ printf '[Service]\nLogLevelMax=warning\n' > "$units"/qemu-guest-agent.service.d/
 
 # What the kernel needs before it has a disk, in the order in which it is loaded.
 early=$root/early
-mkdir -p "$early"/bin "$early"/modules "$early"/dev "$early"/root
+mkdir -p "$early"/bin "$early"/modules "$early"/dev "$early"/disk
 cp "$root"/usr/bin/busybox "$early"/bin/
 ln -s busybox "$early"/bin/sh
 for module in virtio_pci virtio_blk virtio_net virtio_console; do
@@ -68,9 +68,9 @@ $b ip link set lo up
 $b ip addr add 10.0.2.15/24 dev eth0
 $b ip link set eth0 up
 $b ip route add default via 10.0.2.2
-$b mount -t ext4 -o noatime /dev/vda /root
-if [ -d /files ]; then $b cp -a /files/. /root/; fi
-exec $b switch_root /root /sbin/init
+$b mount -t ext4 -o noatime /dev/vda /disk
+if [ -d /files ]; then $b cp -a /files/. /disk/; fi
+exec $b switch_root /disk /sbin/init
 END
 chmod 755 "$early"/init
 rm "$root"/early.list

@@ -38,10 +38,15 @@ pub fn failover_and_failback(desk: &Desk, rounds: u32) {
         assert!(late.write(0, &[0xee; BLOCK]).is_err(), "its session has ended");
         desk.unplug(other);
 
-        // Back, in the other order.
+        // Back, the one that had the second name first: it gets the first.
         let (was_a, was_b) = (at_a, at_b);
-        at_b = desk.plug(b);
-        at_a = desk.plug(a);
+        if was_a < was_b {
+            at_b = desk.plug(b);
+            at_a = desk.plug(a);
+        } else {
+            at_a = desk.plug(a);
+            at_b = desk.plug(b);
+        }
         assert_eq!((&at_a, &at_b), (&was_b, &was_a), "round {round}: the names have swapped");
         desk.configure(a, &at_a);
         desk.configure(b, &at_b);
