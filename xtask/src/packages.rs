@@ -33,10 +33,15 @@ const NEEDED: &[(&str, &str, &str)] = &[
     ("postgres", "postgresql", "drift against PostgreSQL"),
     ("sqlite3", "sqlite3", "drift against SQLite"),
     ("go", "golang-go", "the integration guide's Go program"),
+    ("dockerd", "docker.io", "the Docker build, distributions, the package, the appliance"),
+    ("docker-compose", "docker-compose", "the compose file"),
+    ("mmdebstrap", "mmdebstrap", "base images"),
+    ("objdump", "binutils", "which libc the programs want"),
 ];
 
 /// Packages whose daemon would start at the next boot (the original would take port 10809), and its service.
 const DAEMONS: &[(&str, &str)] = &[
+    ("docker.io", "docker"),
     ("nbd-server", "nbd-server"),
     ("mariadb-server", "mariadb"),
     ("postgresql", "postgresql"),

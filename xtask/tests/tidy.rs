@@ -18,7 +18,7 @@ const MAY_USE: &[(&str, &str)] = &[
     (
         "nbdctl",
         "clap clap_complete config control http-body-util hyper hyper-util jiff ratatui rustix serde serde_json \
-         signal-hook sqlx tokio",
+         sha2 signal-hook sqlx tokio wire",
     ),
     ("store", "rustix libc"),
     ("session", "wire store loom"),

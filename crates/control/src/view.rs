@@ -9,6 +9,7 @@ mod export;
 mod problem;
 mod reload;
 mod session;
+mod startup;
 mod status;
 
 pub use details::ProblemDetails;
@@ -17,4 +18,5 @@ pub use export::{Cleared, Export, ExportSettings, Hanging, State};
 pub use problem::Problem;
 pub use reload::{Action, Change, Check, Cut, KeptBack, Outcome, Plan, Reload, Setting, Step, Unavailable};
 pub use session::{Operations, Session};
+pub use startup::{Listening, Startup, StartupExport};
 pub use status::{LastReload, LogLevel, Status};

@@ -2,8 +2,12 @@
 
 use crate::engine::Engine;
 use crate::ran::{Ran, wait_until};
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+use std::fs::File;
+use std::os::fd::AsFd;
 use std::path::Path;
 use std::time::Duration;
+use testkit::Client;
 
 /// A running container.
 #[derive(Debug)]
@@ -68,6 +72,27 @@ impl<'a> Container<'a> {
     pub fn logs(&self) -> String {
         let ran = self.engine.docker(&["logs", &self.id]);
         ran.out + &ran.err
+    }
+
+    /// A client past the greeting, in the container's own network.
+    ///
+    /// # Errors
+    /// Where nobody listens there.
+    ///
+    /// # Panics
+    /// Where the network cannot be entered.
+    pub fn connect(&self, port: u16) -> std::io::Result<Client> {
+        let network = format!("/proc/{}/ns/net", self.inspect("{{.State.Pid}}"));
+        let network = File::open(&network).unwrap_or_else(|error| panic!("{network}: {error}"));
+        // A thread goes in and ends there; the socket that it opened comes out.
+        std::thread::scope(|scope| {
+            let inside = scope.spawn(|| {
+                move_into_link_name_space(network.as_fd(), Some(LinkNameSpaceType::Network))
+                    .expect("root may enter");
+                Client::connect_tcp(port)
+            });
+            inside.join().expect("it has entered")
+        })
     }
 
     /// Sends a signal to its first process.

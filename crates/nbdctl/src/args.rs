@@ -1,5 +1,6 @@
 //! The table of words: what may be typed. What each does stands in `words/`.
 
+mod deploy;
 mod drift;
 mod values;
 
@@ -9,6 +10,7 @@ use control::view::Level;
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use deploy::{Deploy, Place, Rollback};
 pub use drift::{DATABASE_VARIABLE, Drift};
 pub use values::Setting;
 
@@ -85,6 +87,10 @@ pub enum Word {
     LogLevel(LogLevel),
     /// Who disagrees among files, server, devices and a database; with --fix, files follow the database
     Drift(Drift),
+    /// Put another server program in place, see that it serves, and go back by itself where it does not
+    Deploy(Deploy),
+    /// Put a program back that was replaced
+    Rollback(Rollback),
     /// Figures in Prometheus' text format
     Metrics,
     /// Exports and sessions live, with rates

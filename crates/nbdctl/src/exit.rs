@@ -13,13 +13,16 @@ pub enum Exit {
     Partly,
     /// Nobody who could be asked: nothing was changed by asking.
     NoServer,
+    /// It failed, and so did the way back: it is not known what serves, and somebody has to look.
+    Stranded,
     /// The command line makes no sense.
     Usage,
 }
 
 impl Exit {
     /// All of them.
-    pub const ALL: [Self; 5] = [Self::Done, Self::Refused, Self::Partly, Self::NoServer, Self::Usage];
+    pub const ALL: [Self; 6] =
+        [Self::Done, Self::Refused, Self::Partly, Self::NoServer, Self::Stranded, Self::Usage];
 
     /// The number that the shell sees.
     #[must_use]
@@ -29,6 +32,8 @@ impl Exit {
             Self::Refused => 1,
             Self::Partly => 2,
             Self::NoServer => 3,
+            // Its own number: what wakes somebody up at night must not look like what has been put right.
+            Self::Stranded => 4,
             // EX_USAGE of sysexits.h: clap's own 2 means something else here.
             Self::Usage => 64,
         }
@@ -44,6 +49,7 @@ impl Exit {
                 "done in part, or not known: something hangs, was kept back, or no answer came in time"
             }
             Self::NoServer => "no server, or none that answers; nothing was changed",
+            Self::Stranded => "a deploy or rollback failed, and the way back too: an operator is needed",
             Self::Usage => "the command line makes no sense",
         }
     }
@@ -219,6 +225,6 @@ mod tests {
     #[test]
     fn no_two_endings_share_a_code() {
         let codes = Exit::ALL.map(Exit::code);
-        assert_eq!(codes, [0, 1, 2, 3, 64]);
+        assert_eq!(codes, [0, 1, 2, 3, 4, 64]);
     }
 }

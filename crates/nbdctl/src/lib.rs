@@ -6,6 +6,7 @@
 
 mod args;
 mod client;
+mod deploy;
 mod drift;
 mod exit;
 mod output;

@@ -7,13 +7,14 @@ mod edit;
 mod events;
 mod explain;
 mod exports;
-mod plan;
+pub mod plan;
 mod reload;
 mod sessions;
 mod status;
 
 use crate::args::{Cli, Word};
 use crate::client::{Ask, Client, Failure, Path};
+use crate::deploy;
 use crate::drift;
 use crate::exit::Exit;
 use crate::output::Output;
@@ -31,6 +32,8 @@ fn carry_out(cli: &Cli, output: &mut Output) -> Result<Exit, Failure> {
         // Those that ask nobody.
         Word::Explain(explain) => return Ok(explain::run(explain, output)),
         Word::Completions(completions) => return Ok(completions::run(completions, output)),
+        Word::Deploy(wanted) => return Ok(deploy::deploy(wanted, output)),
+        Word::Rollback(wanted) => return Ok(deploy::rollback(wanted, output)),
         _ => {}
     }
     let client = Client::new(&cli.server)?;
@@ -52,7 +55,7 @@ fn carry_out(cli: &Cli, output: &mut Output) -> Result<Exit, Failure> {
         Word::Metrics => as_it_came(&client, Path::at("/metrics"), output),
         Word::Openapi => as_it_came(&client, Path::v1("openapi.json"), output),
         Word::Top(top) => top::run(client, top, output),
-        Word::Explain(_) | Word::Completions(_) => Ok(Exit::Done),
+        Word::Explain(_) | Word::Completions(_) | Word::Deploy(_) | Word::Rollback(_) => Ok(Exit::Done),
     }
 }
 
@@ -71,6 +74,7 @@ fn wants_json(word: &Word) -> bool {
         Word::LogLevel(level) => level.json.json,
         Word::Drift(drift) => drift.json.json,
         Word::Metrics | Word::Openapi | Word::Top(_) | Word::Explain(_) | Word::Completions(_) => false,
+        Word::Deploy(_) | Word::Rollback(_) => false,
     }
 }
 

@@ -156,7 +156,10 @@ fn listen_on(address: SocketAddr, v6only: bool) -> io::Result<TcpListener> {
 }
 
 /// A number, or a name from the system's list of services; `nbd` is known without one.
-fn port_number(port: &str) -> Result<u16, BindError> {
+///
+/// # Errors
+/// It is neither.
+pub fn port_number(port: &str) -> Result<u16, BindError> {
     let port = port.trim();
     if let Ok(number) = port.parse() {
         return Ok(number);

@@ -30,9 +30,11 @@ pub struct Invocation {
     pub warnings: Vec<String>,
 }
 
-/// Work on the kept overlay of an export of the configuration.
+/// Work instead of serving.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Task {
+    /// `--check`: say what a start would come to.
+    Check,
     /// `--commit-overlay`: write it into what it lies over, and begin anew.
     CommitOverlay(ExportName),
     /// `--drop-overlay`: forget what was written, and begin anew.
@@ -213,6 +215,7 @@ impl<I: Iterator<Item = OsString>> Parser<I> {
             Sets::OutputConfig => given.output = Some(value.to_string_lossy().into_owned()),
             Sets::CommitOverlay => return self.task(Task::CommitOverlay(value.as_bytes().into())),
             Sets::DropOverlay => return self.task(Task::DropOverlay(value.as_bytes().into())),
+            Sets::Check => return self.task(Task::Check),
             // At once, whatever stands behind it.
             Sets::Version => return Err(Outcome { stdout: VERSION.into(), ..Outcome::default() }),
         }
@@ -220,8 +223,12 @@ impl<I: Iterator<Item = OsString>> Parser<I> {
     }
 
     fn task(&mut self, task: Task) -> Result<(), Outcome> {
-        match self.given.task.replace(task) {
+        match self.given.task.replace(task.clone()) {
             None => Ok(()),
+            Some(Task::Check) if task == Task::Check => Ok(()),
+            Some(earlier) if earlier == Task::Check || task == Task::Check => {
+                Err(self.usage("--check changes nothing and goes with no work on an overlay"))
+            }
             Some(_) => Err(self.usage("one overlay at a time can be committed or dropped")),
         }
     }
@@ -334,6 +341,8 @@ mod tests {
         assert_eq!(task("-C c --commit-overlay a"), Ok(Some(Task::CommitOverlay("a".into()))));
         assert_eq!(task("--drop=b"), Ok(Some(Task::DropOverlay("b".into()))));
         assert_eq!(task("-C c"), Ok(None));
+        assert_eq!(task("--check -C c --check"), Ok(Some(Task::Check)));
+        assert_eq!(task("--check --drop-overlay a").expect_err("both").status, 1);
         assert_eq!(task("--drop-overlay").expect_err("no name").status, 1);
         assert_eq!(task("--drop-overlay a --commit-overlay a").expect_err("both").status, 1);
     }

@@ -1,5 +1,7 @@
 //! From the command line to a serving process, and back out.
 
+mod tasks;
+
 use crate::access::Peer;
 use crate::bind::{self, Activated, BindError, Wanted};
 use crate::catalog::Entry;
@@ -13,7 +15,6 @@ use crate::guest::Guest;
 use crate::listen::Acceptor;
 use crate::log::Log;
 use crate::operator::Operator;
-use crate::overlays;
 use crate::pidfile::PidFile;
 use crate::privileges;
 use crate::reconcile::Reconciler;
@@ -24,7 +25,7 @@ use crate::state::Shared;
 use crate::stderr::Stderr;
 use crate::tls;
 use crate::watch;
-use config::{Export, Loaded, Sources};
+use config::{Export, Loaded, Refused, Sources};
 use session::{Ending, Limits, Sitter, Workers as _};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::iterator::Signals;
@@ -55,7 +56,7 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> u8 {
     let result = run(&invocation);
     Stderr::flush();
     match result {
-        Ok(()) => 0,
+        Ok(status) => status,
         Err(exit) => {
             eprintln!("{exit}");
             1
@@ -63,7 +64,8 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> u8 {
     }
 }
 
-fn run(invocation: &Invocation) -> Result<(), Exit> {
+/// The exit status of what was done.
+fn run(invocation: &Invocation) -> Result<u8, Exit> {
     // Whoever sends SIGHUP to all servers by name may meet one that is starting. It is taken, and followed later.
     let early = Arc::new(AtomicBool::new(false));
     let _ = signal_hook::flag::register(SIGHUP, early.clone());
@@ -75,22 +77,20 @@ fn run(invocation: &Invocation) -> Result<(), Exit> {
     }
     let start = Start::new(invocation)?;
     if let Some(task) = &invocation.task {
-        let done = overlays::carry_out(task, &start.load(&start.files)?.config)?;
-        println!("{done}");
-        return Ok(());
+        return start.carry_out(task);
     }
     if invocation.foreground.is_none() && !background {
         // The main file says whether this is inetd; the rest is for the server to read.
         let main = start.load(&MainOnly(&start.files))?;
         if start.port(&main) != "0" {
-            return daemon::launch(&early);
+            return daemon::launch(&early).map(|()| 0);
         }
     }
     let loaded = start.load(&start.files)?;
     if start.port(&loaded) == "0" {
-        return start.serve_standard_input(loaded);
+        return start.serve_standard_input(loaded).map(|()| 0);
     }
-    start.serve(loaded, background, &early)
+    start.serve(loaded, background, &early).map(|()| 0)
 }
 
 /// What became of certificates and keys at start.
@@ -124,21 +124,23 @@ impl<'a> Start<'a> {
         config::Options { command_line_export: self.command_line.is_some() }
     }
 
+    fn read(&self, sources: &dyn Sources) -> Result<Loaded, Refused> {
+        match config::load(&self.main, sources, None, self.options()) {
+            // A command-line export needs no configuration file, unless one was asked for by name and is broken (C-009).
+            Err(refused) if self.command_line.is_some() && refused.missing => Ok(Loaded::default()),
+            result => result,
+        }
+    }
+
     fn load(&self, sources: &dyn Sources) -> Result<Loaded, Exit> {
-        let refused = match config::load(&self.main, sources, None, self.options()) {
-            Ok(loaded) => return Ok(loaded),
-            Err(refused) => refused,
-        };
-        // A command-line export needs no configuration file, unless one was asked for by name and is broken (C-009).
-        if self.command_line.is_some() && refused.missing {
-            return Ok(Loaded::default());
-        }
-        let mut text = String::new();
-        for problem in &refused.problems {
-            text.push_str(&format!("Could not parse config file: {problem}\n"));
-        }
-        text.push_str("No configured exports; quitting.");
-        Err(Exit::Configuration(text))
+        self.read(sources).map_err(|refused| {
+            let mut text = String::new();
+            for problem in &refused.problems {
+                text.push_str(&format!("Could not parse config file: {problem}\n"));
+            }
+            text.push_str("No configured exports; quitting.");
+            Exit::Configuration(text)
+        })
     }
 
     /// The configuration's port wins over the command line's (C-008).

@@ -12,6 +12,7 @@ mod assemble;
 mod bind;
 mod catalog;
 mod changes;
+mod check;
 mod cli;
 mod commit;
 mod connections;

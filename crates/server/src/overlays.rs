@@ -2,26 +2,33 @@
 //! Both are done by a run of the program of its own, while nobody uses the overlay.
 
 use crate::assemble::Assembly;
-use crate::cli::Task;
 use crate::exit::Exit;
 use config::{Changes, Config, Export, ExportName};
 use std::io;
 use std::path::{Path, PathBuf};
 use store::StoreError;
 
-/// Does it, and says what was done.
+/// `--commit-overlay`: does it, and says what was done.
 ///
 /// # Errors
 /// There is no such export, or it has no overlay; somebody uses the overlay; what the disk says. A commit that failed can
 /// be repeated: the overlay is there until all of it is on the disk.
-pub fn carry_out(task: &Task, config: &Config) -> Result<String, Exit> {
-    let (Task::CommitOverlay(name) | Task::DropOverlay(name)) = task;
+pub fn commit(name: &ExportName, config: &Config) -> Result<String, Exit> {
     let (export, overlay) = find(name, config)?;
-    let failed = |error: StoreError| Exit::Overlay(format!("export {name}: {}", error.cause));
-    match task {
-        Task::CommitOverlay(_) => commit(export, &overlay).map_err(failed),
-        Task::DropOverlay(_) => discard(&overlay).map_err(failed),
-    }
+    write_down(export, &overlay).map_err(|error| failed(name, &error))
+}
+
+/// `--drop-overlay`: does it, and says what was done.
+///
+/// # Errors
+/// As [`commit`].
+pub fn discard(name: &ExportName, config: &Config) -> Result<String, Exit> {
+    let (_, overlay) = find(name, config)?;
+    forget(&overlay).map_err(|error| failed(name, &error))
+}
+
+fn failed(name: &ExportName, error: &StoreError) -> Exit {
+    Exit::Overlay(format!("export {name}: {}", error.cause))
 }
 
 fn find<'c>(name: &ExportName, config: &'c Config) -> Result<(&'c Export, PathBuf), Exit> {
@@ -41,7 +48,7 @@ fn find<'c>(name: &ExportName, config: &'c Config) -> Result<(&'c Export, PathBu
     }
 }
 
-fn commit(export: &Export, overlay: &Path) -> Result<String, StoreError> {
+fn write_down(export: &Export, overlay: &Path) -> Result<String, StoreError> {
     // One that cannot be seen may hold something all the same.
     if std::fs::symlink_metadata(overlay).is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
         return Ok(nothing(overlay));
@@ -55,7 +62,7 @@ fn commit(export: &Export, overlay: &Path) -> Result<String, StoreError> {
     Ok(format!("{pages} pages of 4096 bytes of {} are in {} now", overlay.display(), assembly.path.display()))
 }
 
-fn discard(overlay: &Path) -> Result<String, StoreError> {
+fn forget(overlay: &Path) -> Result<String, StoreError> {
     if store::remove_overlay(overlay)? {
         return Ok(format!("{} and what was written to it are gone", overlay.display()));
     }

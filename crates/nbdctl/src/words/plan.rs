@@ -14,7 +14,7 @@ use control::view::{Action, Change, Export, KeptBack, Plan, Step};
 use std::collections::BTreeMap;
 
 /// Sessions on each export.
-type Sessions = BTreeMap<String, u64>;
+pub type Sessions = BTreeMap<String, u64>;
 
 pub fn run(client: &Client, wanted: &args::Plan, output: &mut Output) -> Result<Exit, Failure> {
     let answer = client.ask(&Ask::get(Path::v1("plan").within(client.timeout())))?;
@@ -36,7 +36,7 @@ fn sessions(client: &Client) -> Result<Sessions, Failure> {
     Ok(exports.into_iter().map(|export| (export.name, export.sessions)).collect())
 }
 
-fn say(plan: &Plan, sessions: Option<&Sessions>, output: &mut Output) {
+pub fn say(plan: &Plan, sessions: Option<&Sessions>, output: &mut Output) {
     warnings(plan, output);
     for refused in &plan.refused {
         output.say_in(Tone::Bad, format!("! {}", words::problem(refused)));

@@ -34,6 +34,8 @@ pub enum Sets {
     CommitOverlay,
     /// Forget a kept overlay.
     DropOverlay,
+    /// Say what a start would come to.
+    Check,
 }
 
 /// Where the usage shows an option.
@@ -43,6 +45,8 @@ enum Part {
     Server,
     /// It concerns the export of the command line.
     Export,
+    /// It looks instead of serving.
+    Look,
     /// It is work to do instead of serving.
     Task,
     /// Another spelling of the one before it.
@@ -153,6 +157,14 @@ pub const OPTIONS: &[Opt] = &[
         "write its overlay into what it lies over",
     ),
     added(None, "drop-overlay", Some("EXPORT"), Sets::DropOverlay, Part::Task, "forget its overlay"),
+    added(
+        None,
+        "check",
+        None,
+        Sets::Check,
+        Part::Look,
+        "print what a start would come to, as JSON, and exit",
+    ),
 ];
 
 /// The option of a letter.
@@ -198,6 +210,7 @@ pub fn usage() -> String {
             Part::Export,
             "For the export of the command line (PORT FILE [SIZE]; ADDRESS:PORT works for IPv4):\n",
         ),
+        (Part::Look, "Instead of serving:\n"),
         (Part::Task, "Instead of serving, for an export of the configuration:\n"),
     ];
     for (part, title) in parts {
@@ -239,6 +252,8 @@ mod tests {
         }
         assert_eq!(by_word("d", "d").map(|option| option.long), Ok("dont-fork"));
         assert_eq!(by_word("com", "com").map(|option| option.long), Ok("commit-overlay"));
+        assert_eq!(by_word("ch", "ch").map(|option| option.long), Ok("check"));
+        assert!(by_word("c", "c").is_err_and(|why| !why.contains("check")), "3.24 has three of them");
         assert_eq!(by_word("dr", "dr").map(|option| option.long), Ok("drop-overlay"));
         assert_eq!(by_word("n", "n").map(|option| option.long), Ok("nodaemon"));
     }

@@ -1,0 +1,76 @@
+//! `deploy` and `rollback`
+
+use super::values;
+use clap::{Args, ValueHint};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// What both words are told of the place.
+#[derive(Clone, Debug, Args)]
+pub struct Place {
+    /// The file that is replaced; what the running server executes, where nothing is said
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub target: Option<PathBuf>,
+    /// The service that is restarted
+    #[arg(long, value_name = "NAME", default_value = "nbd-server", value_hint = ValueHint::Other)]
+    pub service: String,
+    /// Restart with this command of a shell, instead of by systemd or /etc/init.d
+    #[arg(long, value_name = "COMMAND", value_hint = ValueHint::CommandString)]
+    pub restart: Option<String>,
+    /// The server's configuration; what the running server was started with, where nothing is said
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub config: Option<PathBuf>,
+    /// The server's pid file; what the running server was started with, where nothing is said
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub pid_file: Option<PathBuf>,
+    /// Where binaries that were replaced are kept
+    #[arg(long, value_name = "DIR", default_value = "/var/backups/nbd-server", value_hint = ValueHint::DirPath)]
+    pub backups: PathBuf,
+    /// Where each step is logged; a new file in /var/log/nbd-server-deploy, where nothing is said
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub log: Option<PathBuf>,
+    /// Go on though sessions end by it, or an export is lost
+    #[arg(long)]
+    pub yes: bool,
+    /// Look, and say each step; change nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// How long a restart, a start or a reload may take
+    #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = values::patience)]
+    pub wait: Duration,
+}
+
+/// `deploy`
+#[derive(Clone, Debug, Args)]
+#[command(after_help = CODES)]
+pub struct Deploy {
+    /// The program that takes the place of the server
+    #[arg(value_name = "NEW_BINARY", value_hint = ValueHint::FilePath)]
+    pub new: PathBuf,
+    /// The place.
+    #[command(flatten)]
+    pub place: Place,
+}
+
+/// `rollback`
+#[derive(Clone, Debug, Args)]
+#[command(after_help = CODES)]
+pub struct Rollback {
+    /// The backup that comes back; the newest, where nothing is said
+    #[arg(long, value_name = "BACKUP", value_hint = ValueHint::FilePath)]
+    pub to: Option<PathBuf>,
+    /// List the backups, and do nothing
+    #[arg(long)]
+    pub list: bool,
+    /// The place.
+    #[command(flatten)]
+    pub place: Place,
+}
+
+const CODES: &str = "\
+Exit codes of deploy and rollback:
+  0   it is in place and was seen to serve
+  1   refused, nothing was touched
+  2   it failed, and what was there before serves again
+  4   it failed, and so did the way back: an operator is needed
+  64  the command line makes no sense";

@@ -1,0 +1,379 @@
+//! `deploy` and `rollback`: another server program in the place of the one that serves, and back.
+//!
+//! Follow one deploy: `look.rs` sees what is there, `preflight.rs` decides from that alone, `steps.rs` makes the backup,
+//! replaces, restarts and verifies, and goes back by itself where any of it fails. Each step is logged by `work.rs`.
+
+mod arguments;
+mod backup;
+mod clients;
+mod command;
+mod listing;
+mod look;
+mod nbd;
+mod preflight;
+mod process;
+mod program;
+mod replace;
+mod room;
+mod service;
+mod sighup;
+mod state;
+mod steps;
+mod target;
+mod verify;
+mod work;
+
+use crate::args::{Deploy, Place, Rollback};
+use crate::exit::Exit;
+use crate::output::Output;
+use backup::Manifest;
+use jiff::Timestamp;
+use listing::{Announced, Seen};
+use look::{Scene, look};
+use preflight::{Facts, Verdict, decide};
+use program::{Kind, Program, compare_with_sums};
+use room::{free, obstacles};
+use state::{Lock, State};
+use std::fs;
+use std::path::Path;
+use steps::Job;
+use verify::{Expected, verify};
+use work::Work;
+
+/// What the server reads where nothing is said.
+const CONFIG: &str = "/etc/nbd-server/config";
+/// The service where nothing is said.
+const SERVICE: &str = "nbd-server";
+
+/// `deploy`
+pub fn deploy(wanted: &Deploy, output: &mut Output) -> Exit {
+    begin("deploy", &wanted.place, output, |work| put_in_place(work, wanted))
+}
+
+/// `rollback`
+pub fn rollback(wanted: &Rollback, output: &mut Output) -> Exit {
+    if wanted.list {
+        return list(&wanted.place.backups, output);
+    }
+    begin("rollback", &wanted.place, output, |work| put_back(work, wanted))
+}
+
+/// Opens the log, and says how it ended. Whatever `run` refuses, nothing was touched.
+fn begin(
+    verb: &str,
+    place: &Place,
+    output: &mut Output,
+    run: impl FnOnce(&mut Work<'_, '_>) -> Result<Exit, String>,
+) -> Exit {
+    // A dry run leaves nothing behind that was not asked for by name.
+    let log = place.log.clone().or_else(|| (!place.dry_run).then(|| work::default_log(verb)));
+    let exit = match Work::begin(output, log.as_deref(), place.wait) {
+        Err(why) => {
+            output.complain(why);
+            return Exit::Refused;
+        }
+        Ok(mut work) => {
+            work.say(format!(
+                "{verb} with nbdctl {} by uid {}",
+                env!("CARGO_PKG_VERSION"),
+                rustix::process::getuid().as_raw()
+            ));
+            let exit = run(&mut work).unwrap_or_else(|why| {
+                why.lines().for_each(|line| work.say(format!("REFUSED: {line}")));
+                work.say("nothing was touched");
+                Exit::Refused
+            });
+            work.say(format!("{verb} ends with {}: {}", exit.code(), exit.about()));
+            exit
+        }
+    };
+    if let Some(log) = log {
+        output.say(format!("the log of this run is {}", log.display()));
+    }
+    exit
+}
+
+fn put_in_place(work: &mut Work<'_, '_>, wanted: &Deploy) -> Result<Exit, String> {
+    let place = &wanted.place;
+    let _lock = lock(place)?;
+    if let Some(left) = State::left(&place.backups)? {
+        return Err(format!("{left}\n`nbdctl rollback` finishes that; then deploy again"));
+    }
+    let path = fs::canonicalize(&wanted.new).map_err(|error| format!("{}: {error}", wanted.new.display()))?;
+    let new = Program::look(&path)?;
+    work.say(format!("new: {new}"));
+    if new.kind != Kind::Enhanced {
+        return Err(format!(
+            "{} is not nbd-server-enhanced; to go back to the original there is `nbdctl rollback`",
+            path.display()
+        ));
+    }
+    work.say(compare_with_sums(&path, &new.sha256)?);
+    let mut scene = look(work, place, None)?;
+    scene.startup = Some(scene.ask_for_startup(&path, place)?);
+    scene.look_at_exports(work);
+    if new.sha256 == scene.in_place.sha256 {
+        return in_place_already(work, &scene, place);
+    }
+    let verdict = preflight(work, &scene, &new, place)?;
+    let manifest = manifest("deploy", &scene, &new, place, scene.now.clone().unwrap_or_default());
+    let before = manifest.exports.clone();
+    let job = Job {
+        scene: &scene,
+        new: &new,
+        before: &before,
+        announced: &verdict.announced,
+        manifest: &manifest,
+        dir: &place.backups,
+        finishes: false,
+    };
+    carry_out(work, &job, place)
+}
+
+fn put_back(work: &mut Work<'_, '_>, wanted: &Rollback) -> Result<Exit, String> {
+    let place = &wanted.place;
+    let _lock = lock(place)?;
+    let left = State::left(&place.backups)?;
+    let chosen = match &left {
+        Some(left) => {
+            work.say(left);
+            match backup::read(&backup::manifest_path(&left.backup)) {
+                Ok(manifest) => manifest,
+                // The manifest is there before anything is replaced.
+                Err(_) => return forget(work, left, place),
+            }
+        }
+        None => backup::choose(&backup::all(&place.backups)?, wanted.to.as_deref())?,
+    };
+    backup::check(&chosen.backup, &chosen.from.sha256)?;
+    let old = Program { path: chosen.backup.clone(), ..chosen.from.clone() };
+    work.say(format!("back to: {old}, which was replaced at {}", chosen.at));
+    let mut scene = look(work, place, Some(&chosen))?;
+    scene.startup = startup_for_rollback(work, &scene, &old, &chosen, place);
+    scene.look_at_exports(work);
+    let runs_it = runs_what_is_in_place(&scene);
+    if old.sha256 == scene.in_place.sha256 && (left.is_none() || runs_it) {
+        let exit = in_place_already(work, &scene, place)?;
+        if exit == Exit::Done && !place.dry_run {
+            State::clear(&place.backups)?;
+        }
+        return Ok(exit);
+    }
+    let finishes = left.is_some();
+    let mut verdict = preflight(work, &scene, &old, &Place { yes: place.yes || finishes, ..place.clone() })?;
+    let before =
+        if finishes { chosen.exports.clone() } else { scene.now.clone().unwrap_or(chosen.exports.clone()) };
+    if finishes {
+        verdict.announced.lost.extend(lost(&scene, &before));
+    }
+    let mut manifest = manifest("rollback", &scene, &old, place, before.clone());
+    if finishes {
+        manifest.backup = chosen.backup.clone();
+    }
+    let job = Job {
+        scene: &scene,
+        new: &old,
+        before: &before,
+        announced: &verdict.announced,
+        manifest: &manifest,
+        dir: &place.backups,
+        finishes,
+    };
+    carry_out(work, &job, place)
+}
+
+/// What of an earlier look cannot be served whoever serves.
+fn lost(scene: &Scene, before: &[Seen]) -> std::collections::BTreeMap<String, String> {
+    let facts = Facts {
+        coming: Kind::Original,
+        startup: scene.startup.as_ref(),
+        now: Some(before),
+        clients: &[],
+        room_for_backup: (0, 0),
+        room_for_target: (0, 0),
+        obstacles: Vec::new(),
+    };
+    decide(&facts).announced.lost
+}
+
+/// Somebody of ours is asked what a start comes to: what is in place, or what comes back; else what was known then.
+fn startup_for_rollback(
+    work: &mut Work<'_, '_>,
+    scene: &Scene,
+    old: &Program,
+    chosen: &Manifest,
+    place: &Place,
+) -> Option<control::view::Startup> {
+    let candidates = [&scene.in_place, old];
+    for program in candidates.into_iter().filter(|program| program.kind == Kind::Enhanced) {
+        match scene.ask_for_startup(&program.path, place) {
+            Ok(startup) => return Some(startup),
+            Err(why) => work.say(why),
+        }
+    }
+    work.say(format!("the configuration is taken as it was at {}", chosen.at));
+    chosen.startup.clone()
+}
+
+/// A run was broken off before it replaced anything.
+fn forget(work: &mut Work<'_, '_>, left: &State, place: &Place) -> Result<Exit, String> {
+    work.say("that run had not replaced anything: there is nothing to go back from");
+    if place.dry_run {
+        work.say("it would be forgotten");
+        return Ok(Exit::Done);
+    }
+    backup::forget(&left.backup);
+    State::clear(&place.backups)?;
+    Ok(Exit::Done)
+}
+
+fn runs_what_is_in_place(scene: &Scene) -> bool {
+    scene.runs.as_ref().is_some_and(|runs| runs.sha256 == scene.in_place.sha256)
+}
+
+/// Nothing is left to do but to see that it serves.
+fn in_place_already(work: &mut Work<'_, '_>, scene: &Scene, place: &Place) -> Result<Exit, String> {
+    let target = scene.target.path.display();
+    work.say(format!("{} is in place already", scene.in_place));
+    let Some(process) = &scene.process else {
+        return Err(format!(
+            "{target} has these bytes already, and no server runs: start it ({})",
+            scene.manager
+        ));
+    };
+    if !runs_what_is_in_place(scene) {
+        return Err(format!(
+            "{target} has these bytes already, and process {} executes another file: restart it ({})",
+            process.pid, scene.manager
+        ));
+    }
+    if place.dry_run {
+        work.say("it would be verified, and nothing else");
+        return Ok(Exit::Done);
+    }
+    work.step("verify")?;
+    let (before, announced) = (scene.now.clone().unwrap_or_default(), Announced::default());
+    let expected =
+        Expected { scene, kind: scene.in_place.kind, before: &before, announced: &announced, gone: None };
+    verify(work, &expected)?;
+    work.say("done: it was in place, and serves");
+    Ok(Exit::Done)
+}
+
+fn preflight(
+    work: &mut Work<'_, '_>,
+    scene: &Scene,
+    coming: &Program,
+    place: &Place,
+) -> Result<Verdict, String> {
+    work.step("preflight")?;
+    let size = |path: &Path| fs::metadata(path).map(|file| file.len()).unwrap_or(0);
+    let facts = Facts {
+        coming: coming.kind,
+        startup: scene.startup.as_ref(),
+        now: scene.now.as_deref(),
+        clients: &scene.clients,
+        room_for_backup: (free(&place.backups)?, size(&scene.target.path)),
+        room_for_target: (free(&scene.target.path)?, size(&coming.path)),
+        obstacles: obstacles(&scene.target.path, &place.backups),
+    };
+    if let Some(startup) = &scene.startup {
+        startup.warnings.iter().for_each(|warning| work.say(format!("# {warning}")));
+    }
+    let verdict = decide(&facts);
+    match verdict.changes.is_empty() {
+        true => work.say("no export will be another than now"),
+        false => verdict.changes.iter().for_each(|change| work.say(change)),
+    }
+    verdict.asks.iter().for_each(|ask| work.say(format!("! {ask}")));
+    if !verdict.refused.is_empty() {
+        return Err(verdict.refused.join("\n"));
+    }
+    if !verdict.asks.is_empty() && !place.yes && !place.dry_run {
+        return Err(format!("{}\n--yes does it all the same", verdict.asks.join("\n")));
+    }
+    Ok(verdict)
+}
+
+fn manifest(verb: &str, scene: &Scene, to: &Program, place: &Place, exports: Vec<Seen>) -> Manifest {
+    Manifest {
+        verb: verb.into(),
+        at: Timestamp::now().to_string(),
+        uid: rustix::process::getuid().as_raw(),
+        sudo_user: std::env::var("SUDO_USER").ok(),
+        target: scene.target.path.clone(),
+        backup: backup::path(&place.backups, &work::stamp(), &scene.in_place),
+        from: scene.in_place.clone(),
+        to: to.clone(),
+        manager: scene.manager.clone(),
+        config: scene.config.clone(),
+        pid_file: scene.pid_file.clone(),
+        startup: scene.startup.clone(),
+        exports,
+    }
+}
+
+fn carry_out(work: &mut Work<'_, '_>, job: &Job<'_>, place: &Place) -> Result<Exit, String> {
+    if place.dry_run {
+        say_steps(work, job, place);
+        return Ok(Exit::Done);
+    }
+    work.go_on()?;
+    Ok(job.carry_out(work))
+}
+
+/// What would be done.
+fn say_steps(work: &mut Work<'_, '_>, job: &Job<'_>, place: &Place) {
+    let (target, manifest) = (job.scene.target.path.display(), job.manifest);
+    work.say("dry run; these would be the steps:");
+    if !job.finishes {
+        work.say(format!(
+            "  backup: copy {target} to {}, compare it, write {}",
+            manifest.backup.display(),
+            backup::manifest_path(&manifest.backup).display()
+        ));
+    }
+    work.say(format!(
+        "  replace: copy {} to {}, rename that to {target}",
+        job.new.path.display(),
+        replace::beside(&job.scene.target.path).display()
+    ));
+    work.say(format!("  restart: {}, within {} s", job.scene.manager, place.wait.as_secs_f32()));
+    let addresses: Vec<String> = job.scene.addresses().iter().map(ToString::to_string).collect();
+    work.say(format!(
+        "  verify: the process and its pid file, {} exports at {}, {}the journal",
+        job.before.len(),
+        addresses.join(" or "),
+        if job.new.kind == Kind::Enhanced { "SIGHUP, " } else { "" }
+    ));
+    work.say(format!("  where any of it fails: copy {} back, restart, verify", manifest.backup.display()));
+}
+
+/// One at a time; a dry run takes nothing, and makes no directory for it.
+fn lock(place: &Place) -> Result<Option<Lock>, String> {
+    if place.dry_run {
+        return Ok(None);
+    }
+    backup::make_dir(&place.backups)?;
+    Lock::take(&place.backups).map(Some)
+}
+
+fn list(dir: &Path, output: &mut Output) -> Exit {
+    match backup::all(dir) {
+        Err(why) => {
+            output.complain(why);
+            Exit::Refused
+        }
+        Ok(found) => {
+            if found.is_empty() {
+                output.say(format!("no backups in {}", dir.display()));
+            }
+            for one in found {
+                let (backup, verb, kind, target) =
+                    (one.backup.display(), &one.verb, one.from.kind, one.target.display());
+                output.say(format!("{} {verb} {backup} ({kind}, of {target})", one.at));
+            }
+            Exit::Done
+        }
+    }
+}

@@ -1,0 +1,222 @@
+//! Programs that were replaced: a copy with date and checksum in its name, and a manifest beside it.
+
+use super::listing::Seen;
+use super::program::{Program, sha256};
+use super::replace::{copy, sync_dir};
+use super::service::Manager;
+use control::view::Startup;
+use serde::{Deserialize, Serialize};
+use std::fs::{self, DirBuilder};
+use std::io::Write;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+/// What stands beside a backup.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// `deploy` or `rollback`: what made it.
+    pub verb: String,
+    /// When.
+    pub at: String,
+    /// The user that did it.
+    pub uid: u32,
+    /// Who that was before `sudo`.
+    pub sudo_user: Option<String>,
+    /// The file that was replaced.
+    pub target: PathBuf,
+    /// The copy of what was there.
+    pub backup: PathBuf,
+    /// What was there.
+    pub from: Program,
+    /// What took its place.
+    pub to: Program,
+    /// How the server is restarted.
+    pub manager: Manager,
+    /// Its configuration.
+    pub config: PathBuf,
+    /// Its pid file; none where it has none.
+    pub pid_file: Option<PathBuf>,
+    /// What a start with the configuration came to.
+    pub startup: Option<Startup>,
+    /// What it served.
+    pub exports: Vec<Seen>,
+}
+
+/// The name of a copy.
+pub fn path(dir: &Path, stamp: &str, program: &Program) -> PathBuf {
+    dir.join(format!("nbd-server-{stamp}-{}", program.short()))
+}
+
+/// The manifest of a copy.
+pub fn manifest_path(backup: &Path) -> PathBuf {
+    backup.with_file_name(format!("{}.json", backup.file_name().unwrap_or_default().to_string_lossy()))
+}
+
+/// A directory for root alone, where there is none.
+///
+/// # Errors
+/// As the system says.
+pub fn make_dir(dir: &Path) -> Result<(), String> {
+    let made = DirBuilder::new().recursive(true).mode(0o700).create(dir);
+    made.map_err(|error| format!("{}: {error}", dir.display()))
+}
+
+/// Copies what is at the target, with mode, owner and times, looks at the copy, and writes the manifest.
+///
+/// # Errors
+/// The copy cannot be made, or has other bytes. Nothing of it is left then.
+pub fn make(manifest: &Manifest) -> Result<(), String> {
+    let backup = &manifest.backup;
+    let made = copy(&manifest.target, backup, &manifest.target)
+        .and_then(|()| check(backup, &manifest.from.sha256))
+        .and_then(|()| write(&manifest_path(backup), manifest))
+        .and_then(|()| sync_dir(backup));
+    made.inspect_err(|_| forget(backup))
+}
+
+/// Whether a file has the bytes that it should have.
+///
+/// # Errors
+/// It has not.
+pub fn check(path: &Path, wanted: &str) -> Result<(), String> {
+    let at = path.display();
+    let is = sha256(path).map_err(|error| format!("{at}: {error}"))?;
+    if is == wanted {
+        Ok(())
+    } else {
+        Err(format!("{at} has other bytes than it should: sha256 {is}, not {wanted}"))
+    }
+}
+
+fn write(path: &Path, manifest: &Manifest) -> Result<(), String> {
+    let failed = |error: std::io::Error| format!("{}: {error}", path.display());
+    let text =
+        serde_json::to_string_pretty(manifest).map_err(|error| format!("{}: {error}", path.display()))?;
+    let mut file =
+        fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(failed)?;
+    file.write_all(text.as_bytes())
+        .and_then(|()| file.write_all(b"\n"))
+        .and_then(|()| file.sync_all())
+        .map_err(failed)
+}
+
+/// The copy and its manifest go: what they hold is in place.
+pub fn forget(backup: &Path) {
+    let _ = fs::remove_file(backup);
+    let _ = fs::remove_file(manifest_path(backup));
+}
+
+/// All backups of a directory with their manifests, the newest first. Copies without one are left out.
+///
+/// # Errors
+/// The directory cannot be read, though it is there.
+pub fn all(dir: &Path) -> Result<Vec<Manifest>, String> {
+    let entries = match fs::read_dir(dir) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(format!("{}: {error}", dir.display())),
+    };
+    let mut found: Vec<Manifest> = entries
+        .flatten()
+        .filter_map(|entry| read(&entry.path()).ok())
+        .filter(|one| one.backup.is_file())
+        .collect();
+    found.sort_by(|one, other| (&other.at, &other.backup).cmp(&(&one.at, &one.backup)));
+    Ok(found)
+}
+
+/// A manifest. The copy is looked for beside it: the directory may have been moved.
+///
+/// # Errors
+/// It is none.
+pub fn read(path: &Path) -> Result<Manifest, String> {
+    let failed = |why: &dyn std::fmt::Display| format!("{}: {why}", path.display());
+    if path.extension().is_none_or(|extension| extension != "json") {
+        return Err(failed(&"it is no manifest"));
+    }
+    let text = fs::read_to_string(path).map_err(|error| failed(&error))?;
+    let mut manifest: Manifest = serde_json::from_str(&text).map_err(|error| failed(&error))?;
+    manifest.backup = path.with_extension("");
+    Ok(manifest)
+}
+
+/// The backup that comes back: the one that is named, else the newest that a deploy made.
+///
+/// # Errors
+/// There is none.
+pub fn choose(found: &[Manifest], named: Option<&Path>) -> Result<Manifest, String> {
+    let Some(named) = named else {
+        let newest = found.iter().find(|one| one.verb == "deploy").cloned();
+        return newest.ok_or_else(|| "no deploy has left a backup to go back to".into());
+    };
+    let is = |one: &&Manifest| one.backup == named || one.backup.file_name() == Some(named.as_os_str());
+    let real = fs::canonicalize(named).ok();
+    let is_real = |one: &&Manifest| real.is_some() && fs::canonicalize(&one.backup).ok() == real;
+    let found = found.iter().find(|one| is(one) || is_real(one)).cloned();
+    found.ok_or_else(|| format!("{} is none of the backups: --list shows them", named.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::deploy::program::Kind;
+
+    fn program(sha256: &str) -> Program {
+        Program { path: "/p".into(), sha256: sha256.repeat(16), version: "v".into(), kind: Kind::Original }
+    }
+
+    fn manifest(verb: &str, at: &str, from: &str) -> Manifest {
+        Manifest {
+            verb: verb.into(),
+            at: at.into(),
+            uid: 0,
+            sudo_user: None,
+            target: "/t".into(),
+            backup: path(Path::new("/b"), at, &program(from)),
+            from: program(from),
+            to: program("ffff"),
+            manager: Manager::Init("/etc/init.d/nbd-server".into()),
+            config: "/c".into(),
+            pid_file: None,
+            startup: None,
+            exports: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn the_newest_backup_of_a_deploy_comes_back_or_the_one_that_is_named() {
+        let found = [
+            manifest("rollback", "4", "ffff"),
+            manifest("deploy", "3", "cccc"),
+            manifest("deploy", "2", "bbbb"),
+        ];
+        let chosen = |named: Option<&str>| choose(&found, named.map(Path::new)).map(|one| one.at);
+        assert_eq!(chosen(None).as_deref(), Ok("3"));
+        assert_eq!(chosen(Some("nbd-server-2-bbbbbbbbbbbb")).as_deref(), Ok("2"));
+        assert_eq!(chosen(Some("/b/nbd-server-2-bbbbbbbbbbbb")).as_deref(), Ok("2"));
+        assert!(chosen(Some("/b/other")).is_err_and(|why| why.contains("--list")));
+        assert!(choose(&[], None).is_err());
+    }
+
+    #[test]
+    fn a_backup_has_the_bytes_mode_and_times_of_what_was_there_and_a_manifest() {
+        use std::os::unix::fs::{MetadataExt, PermissionsExt};
+        let dir = std::env::temp_dir().join(format!("nbdctl-backup-{}", std::process::id()));
+        fs::create_dir_all(&dir).expect("a directory");
+        let target = dir.join("target");
+        fs::write(&target, "old").expect("written");
+        fs::set_permissions(&target, fs::Permissions::from_mode(0o751)).expect("a mode");
+        let sum = sha256(&target).expect("read");
+        let mut one = manifest("deploy", "1", "aaaa");
+        (one.target, one.backup, one.from.sha256) = (target.clone(), dir.join("nbd-server-1-a"), sum);
+        make(&one).expect("a backup");
+        let (was, is) = (fs::metadata(&target).expect("there"), fs::metadata(&one.backup).expect("there"));
+        assert_eq!((was.mode(), was.uid(), was.mtime_nsec()), (is.mode(), is.uid(), is.mtime_nsec()));
+        assert_eq!(all(&dir).expect("read"), [one.clone()]);
+        one.from.sha256 = "0".into();
+        one.backup = dir.join("nbd-server-2-b");
+        assert!(make(&one).is_err_and(|why| why.contains("other bytes")));
+        assert!(!one.backup.exists(), "nothing is left of it");
+        fs::remove_dir_all(dir).expect("removed");
+    }
+}

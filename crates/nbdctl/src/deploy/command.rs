@@ -1,0 +1,122 @@
+//! Programs that are run: bounded in time, and what was run and what it answered is logged.
+
+use super::work::{TICK, Work};
+use rustix::fs::{MemfdFlags, memfd_create};
+use rustix::process::{Pid, Signal, kill_process_group};
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io::{Read, Seek};
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+/// What a look at something may take.
+const LOOK: Duration = Duration::from_secs(20);
+/// More is no answer to a question of ours.
+const ANSWER_MAX: u64 = 16 << 20;
+
+/// How it ended.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Ran {
+    /// None after a signal.
+    pub code: Option<i32>,
+    /// Standard output.
+    pub out: String,
+    /// Standard error.
+    pub err: String,
+}
+
+impl Ran {
+    /// It ended with 0.
+    pub fn is_well(&self) -> bool {
+        self.code == Some(0)
+    }
+}
+
+/// Asks a program, without a word in the log.
+///
+/// # Errors
+/// It cannot be run, or does not end in time.
+pub fn ask(program: impl AsRef<OsStr>, args: &[&str], dir: Option<&Path>) -> Result<Ran, String> {
+    let mut command = Command::new(program);
+    command.args(args);
+    if let Some(dir) = dir {
+        command.current_dir(dir);
+    }
+    run(command, LOOK)
+}
+
+/// Has a program do something: the log tells what, and how it ended.
+///
+/// # Errors
+/// It cannot be run, does not end in time, or fails.
+pub fn carry_out(work: &mut Work<'_, '_>, words: &[&str]) -> Result<Ran, String> {
+    let line = words.join(" ");
+    work.say(format!("run: {line}"));
+    let (program, args) = words.split_first().ok_or("no command")?;
+    let mut command = Command::new(program);
+    command.args(args);
+    let began = Instant::now();
+    let ran = run(command, work.wait)?;
+    for text in [&ran.out, &ran.err].into_iter().filter(|text| !text.trim().is_empty()) {
+        work.say(format!("it says: {}", text.trim_end()));
+    }
+    let took = began.elapsed().as_millis();
+    match ran.code {
+        Some(0) => work.say(format!("it ended with 0 after {took} ms")),
+        Some(code) => return Err(format!("`{line}` ended with {code}")),
+        None => return Err(format!("`{line}` was ended by a signal")),
+    }
+    Ok(ran)
+}
+
+/// A group of its own: Ctrl-C is for us, not for what restarts a server. What it says goes to memory and not through a
+/// pipe: a daemon that is started by it may keep its ends open for ever.
+fn run(mut command: Command, patience: Duration) -> Result<Ran, String> {
+    let name = command.get_program().to_string_lossy().into_owned();
+    let failed = |error: std::io::Error| format!("cannot run {name}: {error}");
+    let (mut out, mut err) = (memory().map_err(failed)?, memory().map_err(failed)?);
+    command
+        .stdin(Stdio::null())
+        .stdout(out.try_clone().map_err(failed)?)
+        .stderr(err.try_clone().map_err(failed)?)
+        .process_group(0);
+    let mut child = command.spawn().map_err(failed)?;
+    let status = wait(&mut child, patience).map_err(failed)?;
+    let Some(status) = status else {
+        if let Some(group) = i32::try_from(child.id()).ok().and_then(Pid::from_raw) {
+            let _ = kill_process_group(group, Signal::KILL);
+        }
+        let _ = child.wait();
+        let said = text(&mut err).map_err(failed)?;
+        return Err(format!("{name} did not end within {} s {}", patience.as_secs_f32(), said.trim()));
+    };
+    Ok(Ran {
+        code: status.code(),
+        out: text(&mut out).map_err(failed)?,
+        err: text(&mut err).map_err(failed)?,
+    })
+}
+
+fn wait(child: &mut Child, patience: Duration) -> std::io::Result<Option<ExitStatus>> {
+    let until = Instant::now() + patience;
+    loop {
+        match child.try_wait()? {
+            Some(status) => return Ok(Some(status)),
+            None if Instant::now() >= until => return Ok(None),
+            None => std::thread::sleep(TICK),
+        }
+    }
+}
+
+fn memory() -> std::io::Result<File> {
+    Ok(File::from(memfd_create("nbdctl-answer", MemfdFlags::CLOEXEC)?))
+}
+
+fn text(file: &mut File) -> std::io::Result<String> {
+    let mut bytes = Vec::new();
+    file.rewind()?;
+    file.take(ANSWER_MAX).read_to_end(&mut bytes)?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}

@@ -1,0 +1,262 @@
+//! What a server serves, as a client sees it: names, sizes, and whether the bytes are those of the disk.
+
+use super::nbd::{self, Address, Closed, List};
+use super::program::Kind;
+use crate::text::{name, shown};
+use control::view::{Listening, Startup, StartupExport};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+
+/// What is read at the start and at the end of each export.
+const PIECE: u64 = 64 << 10;
+/// A client may write between two reads of one place; not so often.
+const TRIES: usize = 5;
+/// Keys whose exports change nothing and run nothing when they are opened, and lead all clients to the bytes at the path.
+const PLAIN: [&str; 13] = [
+    "exportname",
+    "readonly",
+    "flush",
+    "fua",
+    "trim",
+    "rotational",
+    "sync",
+    "authfile",
+    "device_changes",
+    "exclusive",
+    "on_change",
+    "identity",
+    "timeout",
+];
+
+/// One export.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Seen {
+    /// As clients ask for it.
+    pub name: String,
+    /// Bytes, where it was opened.
+    pub size: Option<u64>,
+    /// What became of a read.
+    pub reading: Reading,
+}
+
+/// What became of a read.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "result", content = "why")]
+pub enum Reading {
+    /// Bytes came, and are those of the disk that the configuration names, as far as that was compared.
+    Good,
+    /// Bytes came, and are others.
+    Strange(String),
+    /// None came.
+    Failed(String),
+    /// Nobody tried.
+    Untried(String),
+}
+
+/// All of them, and how they were found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Listing {
+    /// In the server's order.
+    pub exports: Vec<Seen>,
+    /// What could not be seen.
+    pub notes: Vec<String>,
+}
+
+impl fmt::Display for Seen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", name(&self.name))?;
+        if let Some(bytes) = self.size {
+            write!(f, " {bytes} bytes")?;
+        }
+        match &self.reading {
+            Reading::Good => f.write_str(", read"),
+            Reading::Strange(why) => write!(f, ", read, but {}", shown(why)),
+            Reading::Failed(why) => write!(f, ", not to be read: {}", shown(why)),
+            Reading::Untried(why) => write!(f, ", not read: {}", shown(why)),
+        }
+    }
+}
+
+/// Where to reach a server that listens like this, from this machine.
+pub fn addresses(listening: &Listening) -> Vec<Address> {
+    let port = listening.port.parse().unwrap_or(0);
+    let host = |address: &String| match address.as_str() {
+        "::" => "::1".to_owned(),
+        "0.0.0.0" => "127.0.0.1".to_owned(),
+        other => other.to_owned(),
+    };
+    let unix = listening.unixsock.iter().map(|path| Address::Unix(path.into()));
+    let tcp =
+        listening.addresses.iter().filter(|_| port != 0).map(|address| Address::Tcp(host(address), port));
+    unix.chain(tcp).collect()
+}
+
+/// Asks for the names, and opens and reads each export that is not the worse for it.
+///
+/// # Errors
+/// Nobody answers at any of the addresses.
+pub fn see(addresses: &[Address], startup: Option<&Startup>, kind: Kind) -> Result<Listing, String> {
+    let mut failures = Vec::new();
+    for address in addresses {
+        match nbd::list(address) {
+            Ok(list) => return Ok(see_at(address, list, startup, kind)),
+            Err(why) => failures.push(why),
+        }
+    }
+    Err(if failures.is_empty() { "it listens nowhere".into() } else { failures.join("; ") })
+}
+
+fn see_at(address: &Address, list: List, startup: Option<&Startup>, kind: Kind) -> Listing {
+    let configured: BTreeMap<&str, &StartupExport> = startup
+        .into_iter()
+        .flat_map(|startup| &startup.exports)
+        .map(|export| (export.name.as_str(), export))
+        .collect();
+    let in_order =
+        || startup.into_iter().flat_map(|startup| &startup.exports).map(|export| export.name.clone());
+    let mut notes = vec![format!("seen at {address}")];
+    let names: Vec<String> = match list {
+        List::Names(names) => names,
+        List::Denied(why) => {
+            notes.push(format!(
+                "it does not list ({why}): each export of the configuration was asked for by name"
+            ));
+            in_order().collect()
+        }
+        List::WantsTls => {
+            notes.push("it wants TLS, which is not spoken here: no export can be seen".into());
+            Vec::new()
+        }
+    };
+    let exports = names.into_iter().map(|name| look_at(address, name, &configured, kind)).collect();
+    Listing { exports, notes }
+}
+
+fn look_at(address: &Address, name: String, configured: &BTreeMap<&str, &StartupExport>, kind: Kind) -> Seen {
+    let export = configured.get(name.as_str()).copied();
+    if let Some(why) = export.and_then(|export| leave_alone(export, kind)) {
+        return Seen { name, size: None, reading: Reading::Untried(why) };
+    }
+    let mut opened = match nbd::open(address, &name) {
+        Ok(opened) => opened,
+        Err(Closed::WantsTls) => {
+            return Seen { name, size: None, reading: Reading::Untried("it wants TLS".into()) };
+        }
+        Err(Closed::Refused(why) | Closed::Broken(why)) => {
+            return Seen { name, size: None, reading: Reading::Failed(why) };
+        }
+    };
+    let size = Some(opened.size);
+    let path = export.filter(|export| is_plain(export)).map(|export| export.path.as_str());
+    let reading =
+        if opened.size == 0 { Reading::Untried("it is empty".into()) } else { read(&mut opened, path) };
+    Seen { name, size, reading }
+}
+
+/// Why an export is not opened just to see it.
+fn leave_alone(export: &StartupExport, kind: Kind) -> Option<String> {
+    let set = |key: &str| export.settings.contains_key(key);
+    if export.placeholder {
+        return Some("it is a placeholder".into());
+    }
+    if kind == Kind::Original && set("maxconnections") {
+        return Some("with maxconnections, 3.24 counts every connection for ever".into());
+    }
+    if kind == Kind::Original && set("filesize") && export.unavailable.is_some() {
+        return Some("with filesize, 3.24 makes a file that is not there".into());
+    }
+    // A command that only a client should set off, or a file that grows by it.
+    let keys = [
+        "prerun",
+        "postrun",
+        "transactionlog",
+        "copyonwrite",
+        "temporary",
+        "waitfile",
+        "treefiles",
+        "overlay",
+    ];
+    keys.iter().find(|key| set(key)).map(|key| format!("it has {key}"))
+}
+
+fn is_plain(export: &StartupExport) -> bool {
+    export.settings.keys().all(|key| PLAIN.contains(&key.as_str()) || key == "maxconnections")
+}
+
+fn read(opened: &mut nbd::Opened, path: Option<&str>) -> Reading {
+    let length = opened.size.min(PIECE);
+    let mut places = vec![0, opened.size - length];
+    places.dedup();
+    for offset in places {
+        let mut differs = None;
+        for _ in 0..TRIES {
+            // At most PIECE.
+            let bytes = match opened.read(offset, u32::try_from(length).unwrap_or(u32::MAX)) {
+                Ok(bytes) => bytes,
+                Err(why) => return Reading::Failed(why),
+            };
+            differs = path.filter(|path| at_the_path(path, offset, &bytes) == Some(false));
+            if differs.is_none() {
+                break;
+            }
+        }
+        if let Some(path) = differs {
+            return Reading::Strange(format!("at {offset} there are other bytes than {path} has"));
+        }
+    }
+    Reading::Good
+}
+
+/// Whether these are the bytes at the path; none where that cannot be read.
+fn at_the_path(path: &str, offset: u64, bytes: &[u8]) -> Option<bool> {
+    let mut there = vec![0; bytes.len()];
+    File::open(path).and_then(|file| file.read_exact_at(&mut there, offset)).ok()?;
+    Some(there == bytes)
+}
+
+/// What was announced before anything was touched: it is no failure.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Announced {
+    /// Exports that are listed now and will not be, or cannot be read any more, and why.
+    pub lost: BTreeMap<String, String>,
+    /// Exports that get another size.
+    pub resized: BTreeMap<String, u64>,
+}
+
+/// What is worse than before; nothing where all is as it was, but for what was announced.
+pub fn worse(before: &[Seen], now: &[Seen], announced: &Announced) -> Vec<String> {
+    let now: BTreeMap<&str, &Seen> = now.iter().map(|seen| (seen.name.as_str(), seen)).collect();
+    let worse = |was: &Seen| {
+        if announced.lost.contains_key(&was.name) {
+            return None;
+        }
+        let export = name(&was.name);
+        let Some(is) = now.get(was.name.as_str()) else {
+            return Some(format!("{export} is not listed any more"));
+        };
+        match (&was.reading, &is.reading) {
+            (Reading::Good | Reading::Strange(_), Reading::Failed(why)) => {
+                return Some(format!("{export} could be read and cannot any more: {}", shown(why)));
+            }
+            (was, Reading::Strange(why)) if !matches!(was, Reading::Strange(_)) => {
+                return Some(format!("{export}: {}", shown(why)));
+            }
+            _ => {}
+        }
+        let wanted = announced.resized.get(&was.name).copied().or(was.size);
+        match (wanted, is.size) {
+            (Some(wanted), Some(is)) if wanted != is => {
+                Some(format!("{export} has {is} bytes now, and should have {wanted}"))
+            }
+            _ => None,
+        }
+    };
+    before.iter().filter_map(worse).collect()
+}
+
+#[cfg(test)]
+#[path = "listing/tests.rs"]
+mod tests;

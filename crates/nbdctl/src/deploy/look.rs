@@ -1,0 +1,205 @@
+//! What is there before anything is touched.
+
+use super::clients;
+use super::command::ask;
+use super::listing::{self, Listing, Seen};
+use super::nbd::Address;
+use super::process::{self, PID_FILE, Process};
+use super::program::{Kind, Program, is_script};
+use super::service::Manager;
+use super::target::{self, Target};
+use super::work::Work;
+use super::{CONFIG, backup::Manifest};
+use crate::args::{self, Place};
+use crate::client::{Ask, Client, Path as Route};
+use crate::output::Output;
+use crate::text::{name, shown};
+use crate::words::plan;
+use control::view::{Plan, Session, Startup, Status};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// What is there.
+pub struct Scene {
+    /// The server that runs.
+    pub process: Option<Process>,
+    /// What it executes.
+    pub runs: Option<Program>,
+    /// The file that is replaced.
+    pub target: Target,
+    /// What is in that file.
+    pub in_place: Program,
+    /// Who restarts the server.
+    pub manager: Manager,
+    /// Its configuration.
+    pub config: PathBuf,
+    /// Its pid file; none where it writes none.
+    pub pid_file: Option<PathBuf>,
+    /// What a start comes to.
+    pub startup: Option<Startup>,
+    /// What is served now.
+    pub now: Option<Vec<Seen>>,
+    /// Who is connected.
+    pub clients: Vec<String>,
+}
+
+/// Looks at everything but exports and clients.
+///
+/// # Errors
+/// It cannot be told which server is meant, or what it is.
+pub fn look(work: &mut Work<'_, '_>, place: &Place, manifest: Option<&Manifest>) -> Result<Scene, String> {
+    let known = |asked: &Option<PathBuf>, known: Option<&PathBuf>| asked.clone().or_else(|| known.cloned());
+    let asked = known(&place.target, manifest.map(|one| &one.target));
+    let asked = asked.map(|path| std::fs::canonicalize(&path).unwrap_or(path));
+    let config = known(&place.config, manifest.map(|one| &one.config));
+    let pid_file = known(&place.pid_file, manifest.and_then(|one| one.pid_file.as_ref()));
+    let meant = process::Wanted {
+        target: asked.as_deref(),
+        config: place.config.as_deref(),
+        pid_file: pid_file.as_deref(),
+    };
+    let process = process::find(&meant)?;
+    let target = target::find(asked.as_deref(), process.as_ref().map(|one| one.exe.as_path()))?;
+    if let Some(one) = process.as_ref().filter(|one| one.exe != target.path && !is_script(&target.path)) {
+        let (what, target) = (one.exe.display(), target.path.display());
+        return Err(format!(
+            "process {} executes {what}, not {target}: --target says what is replaced",
+            one.pid
+        ));
+    }
+    match &process {
+        Some(one) => work.say(format!("running: process {}: {}", one.pid, one.words.join(" "))),
+        None => work.say("running: no server"),
+    }
+    let runs =
+        process.as_ref().map(|one| Program::look(Path::new(&format!("/proc/{}/exe", one.pid)))).transpose();
+    let in_place = Program::look(&target.path)?;
+    work.say(format!("target: {in_place}"));
+    target.notes.iter().for_each(|note| work.say(note));
+    // What a script executes in the end need not answer as the script does.
+    let runs = if is_script(&target.path) { process.as_ref().map(|_| in_place.clone()) } else { runs? };
+    if process.as_ref().is_some_and(|one| one.replaced) {
+        work.say("the server that runs was started from a file that is not there any more");
+    }
+    let given = process.as_ref().map(Process::given).unwrap_or_default();
+    let config = config.or(given.config.clone()).unwrap_or_else(|| CONFIG.into());
+    work.say(format!("configuration: {}", config.display()));
+    let pid_file = pid_file.or_else(|| written(process.as_ref()?));
+    match &pid_file {
+        Some(file) => work.say(format!("pid file: {}", file.display())),
+        None => work.say("pid file: none that holds its number"),
+    }
+    let manager = match manifest.filter(|_| place.restart.is_none() && place.service == super::SERVICE) {
+        Some(manifest) => manifest.manager.clone(),
+        None => Manager::find(&place.service, place.restart.as_deref())?,
+    };
+    work.say(format!("restart: {manager}"));
+    Ok(Scene {
+        process,
+        runs,
+        target,
+        in_place,
+        manager,
+        config,
+        pid_file,
+        startup: None,
+        now: None,
+        clients: Vec::new(),
+    })
+}
+
+/// The pid file that a server writes, where it has its number.
+fn written(process: &Process) -> Option<PathBuf> {
+    let given = process.given();
+    let file = given.pid_file.unwrap_or_else(|| PID_FILE.into());
+    let file = process.directory().unwrap_or_default().join(file);
+    (process::pid_in(&file) == Some(process.pid)).then_some(file)
+}
+
+impl Scene {
+    /// Asks one of ours what a start comes to, with the words that the running server was started with.
+    ///
+    /// # Errors
+    /// It does not say.
+    pub fn ask_for_startup(&self, program: &Path, place: &Place) -> Result<Startup, String> {
+        let mut words: Vec<&str> = vec!["--check"];
+        if let Some(process) = &self.process {
+            words.extend(process.words.iter().skip(1).map(String::as_str));
+        }
+        let config = self.config.to_string_lossy();
+        if place.config.is_some() || self.process.is_none() {
+            words.extend(["-C", &config]);
+        }
+        let dir = self.process.as_ref().and_then(Process::directory);
+        let ran = ask(program, &words, dir.as_deref())?;
+        serde_json::from_str(&ran.out).map_err(|_| {
+            let said = format!("{}{}", ran.out, ran.err);
+            format!("{} --check does not say what a start would come to: {}", program.display(), said.trim())
+        })
+    }
+
+    /// Where the server listens, as the configuration says.
+    pub fn addresses(&self) -> Vec<Address> {
+        self.startup
+            .as_ref()
+            .and_then(|startup| startup.listening.as_ref())
+            .map(listing::addresses)
+            .unwrap_or_default()
+    }
+
+    /// The control socket that the configuration names.
+    pub fn controlsock(&self) -> Option<PathBuf> {
+        self.startup.as_ref()?.listening.as_ref()?.controlsock.as_ref().map(PathBuf::from)
+    }
+
+    /// Who is connected, and then what is served; the look itself is a client too.
+    pub fn look_at_exports(&mut self, work: &mut Work<'_, '_>) {
+        let (Some(process), Some(runs)) = (self.process.clone(), self.runs.clone()) else { return };
+        let client = self.client();
+        self.clients = match client.as_ref().and_then(sessions) {
+            Some(sessions) => sessions.iter().map(session).collect(),
+            None => clients::of(&process),
+        };
+        match self.clients.is_empty() {
+            true => work.say("clients: nobody is connected"),
+            false => self.clients.iter().for_each(|client| work.say(format!("client: {client}"))),
+        }
+        match listing::see(&self.addresses(), self.startup.as_ref(), runs.kind) {
+            Ok(Listing { exports, notes }) => {
+                notes.iter().for_each(|note| work.say(format!("exports: {note}")));
+                exports.iter().for_each(|export| work.say(format!("export: {export}")));
+                self.now = Some(exports);
+            }
+            Err(why) => work.say(format!("exports: nobody answers: {why}")),
+        }
+        if let Some(plan) = client.filter(|_| runs.kind == Kind::Enhanced).as_ref().and_then(ask_for_plan) {
+            work.say("what a reload would do, as its own plan says:");
+            plan.iter().for_each(|line| work.say(format!("  {line}")));
+        }
+    }
+
+    fn client(&self) -> Option<Client> {
+        let socket = self.controlsock().filter(|path| path.exists())?;
+        let client = Client::new(&args::Server { socket, timeout: Duration::from_secs(10) }).ok()?;
+        // The socket may be another server's.
+        let status: Status = client.ask(&Ask::get(Route::v1("status"))).ok()?.value().ok()?;
+        (Some(status.pid) == self.process.as_ref().map(|process| process.pid)).then_some(client)
+    }
+}
+
+fn sessions(client: &Client) -> Option<Vec<Session>> {
+    client.ask(&Ask::get(Route::v1("sessions"))).ok()?.value().ok()
+}
+
+fn session(session: &Session) -> String {
+    let (peer, path) = (shown(&session.peer), shown(&session.path));
+    format!("{peer} has {} ({path}) open since {}", name(&session.export), session.since)
+}
+
+/// As `nbdctl plan` shows it.
+fn ask_for_plan(client: &Client) -> Option<Vec<String>> {
+    let plan: Plan = client.ask(&Ask::get(Route::v1("plan").within(client.timeout()))).ok()?.value().ok()?;
+    let (mut out, mut err) = (Vec::new(), Vec::new());
+    plan::say(&plan, None, &mut Output::new(&mut out, &mut err, false));
+    Some(String::from_utf8_lossy(&out).lines().map(Into::into).collect())
+}

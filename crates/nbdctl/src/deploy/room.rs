@@ -1,0 +1,48 @@
+//! Room and rights, before they are needed.
+
+use rustix::fs::{Access, access, statvfs};
+use std::path::Path;
+
+/// Bytes that are free for files in a directory that may not be there yet, or beside a file.
+///
+/// # Errors
+/// As the system says.
+pub fn free(path: &Path) -> Result<u64, String> {
+    let there = there(path);
+    let found = statvfs(there).map_err(|error| format!("{}: {error}", there.display()))?;
+    Ok(found.f_bavail.saturating_mul(found.f_frsize))
+}
+
+/// What is in the way, each a sentence.
+pub fn obstacles(target: &Path, backups: &Path) -> Vec<String> {
+    let beside = target.parent().unwrap_or(Path::new("/"));
+    let dirs = [(beside, "the target is replaced in"), (there(backups), "the backup goes to")];
+    let no = |(dir, what): (&Path, &str)| {
+        let error = access(dir, Access::WRITE_OK | Access::EXEC_OK).err()?;
+        Some(format!("{what} {}, which cannot be written: {error}", dir.display()))
+    };
+    dirs.into_iter().filter_map(no).collect()
+}
+
+/// The path, or what of it is there already.
+fn there(path: &Path) -> &Path {
+    path.ancestors().find(|one| one.exists()).unwrap_or(Path::new("/"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_directory_that_is_not_there_yet_has_the_room_of_the_one_above_it() {
+        let dir = std::env::temp_dir();
+        assert!(free(&dir.join("not/there/yet")).expect("told") > 0);
+        assert_eq!(obstacles(&dir.join("file"), &dir.join("not/there")), Vec::<String>::new());
+        // Root may write everywhere but where there is no directory.
+        let file = dir.join(format!("nbdctl-room-{}", std::process::id()));
+        std::fs::write(&file, "").expect("written");
+        let refused = obstacles(&file.join("target"), &dir);
+        assert!(refused.len() == 1 && refused[0].contains("nbdctl-room"), "{refused:?}");
+        std::fs::remove_file(file).expect("removed");
+    }
+}

@@ -1,0 +1,161 @@
+//! What is done, step by step, and the way back from each.
+
+use super::backup::{self, Manifest};
+use super::listing::{Announced, Seen};
+use super::look::Scene;
+use super::program::{Program, sha256};
+use super::replace;
+use super::state::State;
+use super::verify::{Expected, verify};
+use super::work::Work;
+use crate::exit::Exit;
+use std::path::Path;
+
+/// What is to be done.
+pub struct Job<'a> {
+    /// The place, and how things were before.
+    pub scene: &'a Scene,
+    /// What takes the target's place.
+    pub new: &'a Program,
+    /// What must be served afterwards.
+    pub before: &'a [Seen],
+    /// What need not be.
+    pub announced: &'a Announced,
+    /// What stands beside the backup; its place too.
+    pub manifest: &'a Manifest,
+    /// Where backups and the state are.
+    pub dir: &'a Path,
+    /// What is in place is of a run that was broken off: it is neither kept nor gone back to.
+    pub finishes: bool,
+}
+
+impl Job<'_> {
+    /// Does it, or goes back.
+    pub fn carry_out(&self, work: &mut Work<'_, '_>) -> Exit {
+        let done = self.forward(work);
+        let exit = match done {
+            Ok(()) => {
+                work.say(format!("done: {} serves", self.new));
+                Exit::Done
+            }
+            Err(why) => {
+                work.say(format!("FAILED: {why}"));
+                self.back(work)
+            }
+        };
+        if exit != Exit::Stranded
+            && let Err(why) = State::clear(self.dir)
+        {
+            work.say(format!("the state cannot be cleared: {why}"));
+        }
+        exit
+    }
+
+    fn forward(&self, work: &mut Work<'_, '_>) -> Result<(), String> {
+        let target = &self.scene.target.path;
+        if !self.finishes {
+            self.begin(work, "backup")?;
+            backup::make(self.manifest)?;
+            let (copy, manifest) = (&self.manifest.backup, backup::manifest_path(&self.manifest.backup));
+            work.say(format!("{} is copied to {}, and was compared", target.display(), copy.display()));
+            work.say(format!("its manifest is {}", manifest.display()));
+        }
+        if self.scene.in_place.sha256 != self.new.sha256 {
+            self.begin(work, "replace")?;
+            replace::put(&self.new.path, target, &self.new.sha256)?;
+            work.say(format!(
+                "{} has the bytes of {} now, by rename",
+                target.display(),
+                self.new.path.display()
+            ));
+        }
+        self.begin(work, "restart")?;
+        self.scene.manager.restart(work)?;
+        self.begin(work, "verify")?;
+        verify(work, &self.expected(self.new))
+    }
+
+    /// A step begins, and whoever comes after a sudden end knows that it did.
+    fn begin(&self, work: &mut Work<'_, '_>, step: &'static str) -> Result<(), String> {
+        work.step(step)?;
+        self.state(step).write(self.dir)
+    }
+
+    fn state(&self, step: &str) -> State {
+        State {
+            verb: self.manifest.verb.clone(),
+            step: step.into(),
+            pid: std::process::id(),
+            since: self.manifest.at.clone(),
+            target: self.scene.target.path.clone(),
+            backup: self.manifest.backup.clone(),
+        }
+    }
+
+    fn expected<'b>(&'b self, program: &Program) -> Expected<'b> {
+        Expected {
+            scene: self.scene,
+            kind: program.kind,
+            before: self.before,
+            announced: self.announced,
+            gone: self.scene.process.as_ref(),
+        }
+    }
+
+    fn back(&self, work: &mut Work<'_, '_>) -> Exit {
+        work.way_back("back");
+        if self.finishes {
+            work.say("there is no way back from here: what was in place is of a run that was broken off");
+            return self.stranded(work);
+        }
+        let old = &self.scene.in_place;
+        let target = &self.scene.target.path;
+        if sha256(target).is_ok_and(|is| is == old.sha256) && !self.was_restarted() {
+            backup::forget(&self.manifest.backup);
+            work.say(format!(
+                "{} was not touched and the server was not restarted: it serves on",
+                target.display()
+            ));
+            return Exit::Partly;
+        }
+        match self.put_back(work) {
+            Ok(()) => {
+                backup::forget(&self.manifest.backup);
+                work.say(format!("back: {old} serves again"));
+                Exit::Partly
+            }
+            Err(why) => {
+                work.say(format!("FAILED: {why}"));
+                self.stranded(work)
+            }
+        }
+    }
+
+    /// The process of before is still there, as long as nobody restarted it.
+    fn was_restarted(&self) -> bool {
+        self.scene.process.as_ref().is_some_and(|process| !process.is_alive())
+    }
+
+    fn put_back(&self, work: &mut Work<'_, '_>) -> Result<(), String> {
+        let (old, target, backup) = (&self.scene.in_place, &self.scene.target.path, &self.manifest.backup);
+        // What cannot be noted is no reason not to go back.
+        if let Err(why) = self.state("back").write(self.dir) {
+            work.say(format!("the state cannot be written: {why}"));
+        }
+        replace::put(backup, target, &old.sha256)?;
+        work.say(format!("{} has the bytes of {} again, by rename", target.display(), backup.display()));
+        if !self.was_restarted() && self.scene.process.is_some() {
+            work.say("the server was not restarted: it serves on as it did");
+            return Ok(());
+        }
+        self.scene.manager.restart(work)?;
+        verify(work, &Expected { gone: None, ..self.expected(old) })
+    }
+
+    fn stranded(&self, work: &mut Work<'_, '_>) -> Exit {
+        let (target, backup) = (self.scene.target.path.display(), self.manifest.backup.display());
+        work.say("AN OPERATOR IS NEEDED: it is not known what serves");
+        work.say(format!("what was there before is in {backup}; by hand: cp -p {backup} {target}.old && mv {target}.old {target} && {}", self.scene.manager));
+        Exit::Stranded
+    }
+}

@@ -1,0 +1,163 @@
+//! Whether a server that was restarted serves as it should.
+
+use super::listing::{self, Announced, Seen};
+use super::look::Scene;
+use super::nbd;
+use super::process::{self, Process};
+use super::program::{Kind, is_script};
+use super::sighup::{errors_in_journal, prove};
+use super::work::Work;
+use std::path::Path;
+
+/// What is to be found.
+pub struct Expected<'a> {
+    /// The place, and how things were before.
+    pub scene: &'a Scene,
+    /// Which program serves.
+    pub kind: Kind,
+    /// What must be served.
+    pub before: &'a [Seen],
+    /// What need not be.
+    pub announced: &'a Announced,
+    /// The process that must not be there any more; none where nothing was restarted.
+    pub gone: Option<&'a Process>,
+}
+
+/// Looks at process, service, exports, reload and journal.
+///
+/// # Errors
+/// What is not as it should be.
+pub fn verify(work: &mut Work<'_, '_>, expected: &Expected<'_>) -> Result<(), String> {
+    let scene = expected.scene;
+    let process = wait_for_process(work, expected)?;
+    let what = scene.target.path.display();
+    if is_script(&scene.target.path) {
+        work.say(format!("process {}: {what} is a script, so what it executes is not compared", process.pid));
+    } else {
+        work.say(format!("process {} executes {what}", process.pid));
+    }
+    if let Some(file) = &scene.pid_file {
+        work.say(format!("the pid file {} holds its number", file.display()));
+    }
+    if let Some(said) = scene.manager.is_active()? {
+        work.say(said);
+    }
+    check_exports(work, expected, &process)?;
+    work.go_on()?;
+    check_reload(work, expected, &process)?;
+    check_journal(work, expected.kind, &process)?;
+    if !process.is_alive() {
+        return Err(format!("process {} has ended", process.pid));
+    }
+    Ok(())
+}
+
+/// 3.24 writes its pid file after the command that started it has returned.
+fn wait_for_process(work: &Work<'_, '_>, expected: &Expected<'_>) -> Result<Process, String> {
+    let scene = expected.scene;
+    let is_new = |process: &Process| {
+        expected.gone.is_none_or(|gone| (gone.pid, gone.began) != (process.pid, process.began))
+    };
+    let script = is_script(&scene.target.path);
+    let mut judged: Option<(u32, bool)> = None;
+    let mut executes = |process: &Process| match judged {
+        _ if script || process.executes(&scene.target.path) => true,
+        // The same bytes may have come back in another file. Once is enough to find out.
+        Some((pid, is)) if pid == process.pid => is,
+        _ => {
+            let is = process.has_the_bytes_of(&scene.target.path);
+            judged = Some((process.pid, is));
+            is
+        }
+    };
+    let found = work.poll(work.deadline(), || candidate(scene).filter(|one| is_new(one) && executes(one)))?;
+    found.ok_or_else(|| {
+        let (wait, what) = (work.wait.as_secs_f32(), scene.target.path.display());
+        match &scene.pid_file {
+            Some(file) => {
+                let holds = match process::pid_in(file) {
+                    None => "no number".into(),
+                    Some(pid) => match Process::at(pid) {
+                        None => format!("the number {pid}, which no process has"),
+                        Some(one) => format!("the number of {}", one.words.join(" ")),
+                    },
+                };
+                format!("after {wait} s the pid file {} does not hold the number of a new process of {what}: it holds {holds}", file.display())
+            }
+            None => format!("after {wait} s there is no new process of {what}"),
+        }
+    })
+}
+
+fn candidate(scene: &Scene) -> Option<Process> {
+    match &scene.pid_file {
+        Some(file) => process::pid_in(file).and_then(Process::at),
+        None => {
+            let target = Some(scene.target.path.as_path());
+            process::find(&process::Wanted { target, ..Default::default() }).ok().flatten()
+        }
+    }
+}
+
+fn check_exports(work: &mut Work<'_, '_>, expected: &Expected<'_>, process: &Process) -> Result<(), String> {
+    let scene = expected.scene;
+    let addresses = scene.addresses();
+    if addresses.is_empty() {
+        work.say("exports: it is not known where the server listens, so they were not looked at");
+        return Ok(());
+    }
+    // It binds after its pid file is written.
+    let answers = || addresses.iter().any(|address| nbd::list(address).is_ok());
+    let served = work.poll(work.deadline(), || {
+        if answers() {
+            return Some(true);
+        }
+        (!process.is_alive()).then_some(false)
+    })?;
+    match served {
+        Some(true) => {}
+        Some(false) => return Err(format!("process {} ended before it served", process.pid)),
+        None => return Err(format!("nobody answers within {} s", work.wait.as_secs_f32())),
+    }
+    let seen = listing::see(&addresses, scene.startup.as_ref(), expected.kind)?;
+    seen.notes.iter().for_each(|note| work.say(format!("exports: {note}")));
+    seen.exports.iter().for_each(|export| work.say(format!("export: {export}")));
+    let worse = listing::worse(expected.before, &seen.exports, expected.announced);
+    if !worse.is_empty() {
+        return Err(format!("exports are worse than before: {}", worse.join("; ")));
+    }
+    work.say(format!(
+        "exports: all {} of before are as they were, but for what was announced",
+        expected.before.len()
+    ));
+    Ok(())
+}
+
+fn check_reload(work: &mut Work<'_, '_>, expected: &Expected<'_>, process: &Process) -> Result<(), String> {
+    if expected.kind == Kind::Original {
+        work.say("SIGHUP: not sent: the original may crash by it");
+        return Ok(());
+    }
+    let control = expected.scene.controlsock();
+    let closing = prove(work, process, control.as_deref().map(Path::new))?;
+    work.say(format!("SIGHUP: answered, seen in {}: {}", closing.seen_in, closing.line));
+    let kept_back = expected.scene.startup.as_ref().is_some_and(|startup| !startup.kept_back.is_empty());
+    if closing.is_refused() || (!closing.is_complete() && !kept_back) {
+        return Err(format!("the reload did not come to its end: {}", closing.line));
+    }
+    Ok(())
+}
+
+fn check_journal(work: &mut Work<'_, '_>, kind: Kind, process: &Process) -> Result<(), String> {
+    let Some(errors) = errors_in_journal(process.pid) else {
+        work.say("journal: there is none to look for errors in");
+        return Ok(());
+    };
+    errors.iter().for_each(|line| work.say(format!("journal: {line}")));
+    if errors.is_empty() {
+        work.say(format!("journal: no error of process {}", process.pid));
+    } else if kind == Kind::Enhanced {
+        return Err(format!("the journal has errors of process {}: {}", process.pid, errors.join("; ")));
+    }
+    Ok(())
+}
