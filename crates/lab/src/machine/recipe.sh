@@ -58,6 +58,9 @@ while read -r module; do
     cp "$root$module" "$early/modules/$number-${module##*/}"
     number=$((number + 1))
 done < "$root"/early.list
+for module in "$early"/modules/*.xz; do
+    if [ -e "$module" ]; then chroot "$root" busybox unxz "${module#"$root"}"; fi
+done
 cat > "$early"/init <<'END'
 #!/bin/sh
 b=/bin/busybox
