@@ -102,6 +102,14 @@ fn a_maintenance_window_on_an_appliance_and_back() {
         ],
     );
     machine.ctl("deploy /opt/nbd-server-enhanced", 1, &["1 connection is open and ends with the restart"]);
+    let divert = "dpkg-divert --local --no-rename --divert /bin/nbd-server.distrib";
+    machine.sh(&format!("{divert} --add /bin/nbd-server"));
+    machine.ctl(
+        "deploy /opt/nbd-server-enhanced --yes",
+        1,
+        &["is diverted (local diversion of /bin/nbd-server to"],
+    );
+    machine.sh(&format!("{divert} --remove /bin/nbd-server"));
     client.read(0, 512).expect("nobody was disturbed");
     drop(client);
 
@@ -117,8 +125,9 @@ fn a_maintenance_window_on_an_appliance_and_back() {
     );
     machine.has_the_original();
 
+    let mut client = machine.session("a");
     machine.ctl(
-        "deploy /opt/nbd-server-enhanced",
+        "deploy /opt/nbd-server-enhanced --yes",
         0,
         &[
             "verify    systemd says of nbd-server: active",

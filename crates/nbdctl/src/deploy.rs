@@ -28,7 +28,7 @@ use crate::exit::Exit;
 use crate::output::Output;
 use backup::Manifest;
 use jiff::Timestamp;
-use listing::{Announced, Seen};
+use listing::{Announced, Seen, promised};
 use look::{Scene, look};
 use preflight::{Facts, Verdict, decide};
 use program::{Kind, Program, compare_with_sums};
@@ -126,7 +126,8 @@ fn put_in_place(work: &mut Work<'_, '_>, wanted: &Deploy) -> Result<Exit, String
     }
     let verdict = preflight(work, &scene, &new, place)?;
     let manifest = manifest("deploy", &scene, &new, place, scene.now.clone().unwrap_or_default());
-    let before = manifest.exports.clone();
+    let promised = || scene.startup.as_ref().map(|startup| promised(startup, new.kind));
+    let before = scene.now.clone().or_else(promised).unwrap_or_default();
     let job = Job {
         scene: &scene,
         new: &new,
