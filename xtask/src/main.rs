@@ -1,6 +1,7 @@
 //! Developer commands: `cargo x NAME`. Needs nothing but cargo.
 #![forbid(unsafe_code)]
 
+mod apt;
 mod bench;
 mod check;
 mod fuzz;
@@ -11,6 +12,7 @@ mod rivals;
 mod roff;
 mod run;
 mod tests;
+mod vm;
 
 use run::{Failed, Run};
 use std::path::Path;
@@ -36,6 +38,12 @@ const COMMANDS: &[Command] = &[
         "[dir]",
         "the manual's tables of keys, made anew from the parser's; with DIR, its pages as man reads them",
         pages,
+    ),
+    (
+        "vm",
+        "[name]",
+        "the server on a virtual machine, the long form: disks that come and go, ten rounds",
+        vm::vm,
     ),
     ("bench", "", "a small fixed workload against other servers, as ratios", bench::bench),
 ];

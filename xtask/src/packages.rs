@@ -1,5 +1,6 @@
 //! What the tests need from the machine, and how it gets there.
 
+use crate::apt::install;
 use crate::run::{Run, tool};
 use std::path::Path;
 
@@ -35,7 +36,14 @@ const NEEDED: &[(&str, &str, &str)] = &[
     ("go", "golang-go", "the integration guide's Go program"),
     ("dockerd", "docker.io", "the Docker build, distributions, the package, the appliance"),
     ("docker-compose", "docker-compose", "the compose file"),
-    ("mmdebstrap", "mmdebstrap", "base images"),
+    ("mmdebstrap", "mmdebstrap", "base images, a virtual machine"),
+    ("mke2fs", "e2fsprogs", "a virtual machine"),
+    (
+        "qemu-system-x86_64",
+        "qemu-system-x86",
+        "a virtual machine: disks that are unplugged, the kernel's client",
+    ),
+    ("setpriv", "util-linux", "engines and machines that end with their test"),
     ("objdump", "binutils", "which libc the programs want"),
 ];
 
@@ -109,49 +117,6 @@ fn is_of_postgresql(program: &str) -> bool {
 fn can_install() -> bool {
     let root = Run::new("id").args(["-u"]).text().is_ok_and(|id| id.trim() == "0");
     root && tool("apt-get").is_some() && Path::new("/etc/debian_version").exists()
-}
-
-fn install(packages: &[&str]) {
-    let _ = apt(&["update"]).go("apt-get update");
-    if harmless(packages, None) && get(packages, None) {
-        return;
-    }
-    // One at a time, so that one that cannot be had does not keep the others away.
-    for package in packages {
-        let release =
-            backports().filter(|release| !harmless(&[package], None) && harmless(&[package], Some(release)));
-        if release.is_some() || harmless(&[package], None) {
-            get(&[package], release.as_deref());
-        } else {
-            println!("{package} cannot be installed without removing or breaking another package: left out");
-        }
-    }
-}
-
-fn get(packages: &[&str], release: Option<&str>) -> bool {
-    let install = apt(&["install", "-y", "--no-install-recommends"]).args(from(release)).args(packages);
-    install.go(&format!("apt-get install {}", packages.join(" "))).is_ok()
-}
-
-/// Whether the installation takes nothing away: a package of another release may remove what is there.
-fn harmless(packages: &[&str], release: Option<&str>) -> bool {
-    let rehearsal = apt(&["install", "-s", "--no-install-recommends"]).args(from(release)).args(packages);
-    rehearsal.text().is_ok_and(|text| !text.lines().any(|line| line.starts_with("Remv ")))
-}
-
-fn from(release: Option<&str>) -> Vec<&str> {
-    release.map_or_else(Vec::new, |release| vec!["-t", release])
-}
-
-fn backports() -> Option<String> {
-    let text = std::fs::read_to_string("/etc/os-release").ok()?;
-    let name = text.lines().find_map(|line| line.strip_prefix("VERSION_CODENAME="))?;
-    Some(format!("{name}-backports"))
-}
-
-fn apt(args: &[&str]) -> Run {
-    let quiet = ["-q", "-o", "Dpkg::Use-Pty=0"];
-    Run::new("apt-get").args(quiet).args(args).env("DEBIAN_FRONTEND", "noninteractive")
 }
 
 /// While it lives, packages do not start their daemons.

@@ -107,7 +107,7 @@ impl<'a> Machine<'a> {
 }
 
 /// The Debian package that the Dockerfile makes.
-fn package(engine: &Engine) -> PathBuf {
+pub fn package(engine: &Engine) -> PathBuf {
     let product = Product::build(engine);
     let files = std::fs::read_dir(product.dir()).expect("the product is there").flatten();
     let mut packages =
