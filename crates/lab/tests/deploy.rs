@@ -92,7 +92,7 @@ fn a_maintenance_window_on_an_appliance_and_back() {
     let mut client = machine.session("a");
     machine.ctl(
         "deploy /opt/nbd-server-enhanced --dry-run",
-        0,
+        1,
         &[
             "target: /usr/bin/nbd-server (the original; ",
             "it is as /opt/SHA256SUMS says",

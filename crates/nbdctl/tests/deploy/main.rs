@@ -89,9 +89,12 @@ fn a_dry_run_says_each_step_and_touches_nothing() {
     let mut client = machine.open("a");
     let (pid, before) = (machine.pid(), machine.tree());
     let dir = machine.dir.path().display();
-    machine.run("deploy", &[&ours(), "--dry-run"]).ends(
+    let asked = "REFUSED: 1 connection is open and ends with the restart: ";
+    machine.run("deploy", &[&ours(), "--dry-run"]).ends(1, &["these would be the steps:", asked]);
+    machine.run("deploy", &[&ours(), "--dry-run", "--yes"]).ends(
         0,
         &[
+            "deploy ends with 0: a dry run: nothing was touched",
             "dry run; these would be the steps:",
             &format!("  backup: copy {dir}/bin/nbd-server to {dir}/backups/nbd-server-"),
             &format!("  restart: /bin/sh -c {dir}/restart, within 30 s"),
