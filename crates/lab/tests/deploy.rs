@@ -136,10 +136,11 @@ fn a_maintenance_window_on_an_appliance_and_back() {
             "verify    journal: no error of process ",
         ],
     );
+    assert!(client.read(0, 512).is_err(), "its session ended with the original");
     machine.session("b");
     machine
         .sh("/opt/nbdctl status; systemctl reload nbd-server || true; pgrep nbd-server | wc -l | grep -qx 1");
-    assert_eq!(machine.sh("ls /var/log/nbd-server-deploy | wc -l"), "3", "a log of each run but the dry one");
+    assert_eq!(machine.sh("ls /var/log/nbd-server-deploy | wc -l"), "4", "a log of each run but the dry one");
     machine.sh(
         "grep -q 'deploy ends with 0' /var/log/nbd-server-deploy/*; ls -l /var/backups/nbd-server/*.json",
     );
