@@ -92,7 +92,7 @@ fn a_maintenance_window_on_an_appliance_and_back() {
     let mut client = machine.session("a");
     machine.ctl(
         "deploy /opt/nbd-server-enhanced --dry-run",
-        0,
+        1,
         &[
             "target: /usr/bin/nbd-server (the original; ",
             "it is as /opt/SHA256SUMS says",
@@ -102,6 +102,14 @@ fn a_maintenance_window_on_an_appliance_and_back() {
         ],
     );
     machine.ctl("deploy /opt/nbd-server-enhanced", 1, &["1 connection is open and ends with the restart"]);
+    let divert = "dpkg-divert --local --no-rename --divert /bin/nbd-server.distrib";
+    machine.sh(&format!("{divert} --add /bin/nbd-server"));
+    machine.ctl(
+        "deploy /opt/nbd-server-enhanced --yes",
+        1,
+        &["is diverted (local diversion of /bin/nbd-server to"],
+    );
+    machine.sh(&format!("{divert} --remove /bin/nbd-server"));
     client.read(0, 512).expect("nobody was disturbed");
     drop(client);
 
@@ -117,8 +125,9 @@ fn a_maintenance_window_on_an_appliance_and_back() {
     );
     machine.has_the_original();
 
+    let mut client = machine.session("a");
     machine.ctl(
-        "deploy /opt/nbd-server-enhanced",
+        "deploy /opt/nbd-server-enhanced --yes",
         0,
         &[
             "verify    systemd says of nbd-server: active",
@@ -127,10 +136,11 @@ fn a_maintenance_window_on_an_appliance_and_back() {
             "verify    journal: no error of process ",
         ],
     );
+    assert!(client.read(0, 512).is_err(), "its session ended with the original");
     machine.session("b");
     machine
         .sh("/opt/nbdctl status; systemctl reload nbd-server || true; pgrep nbd-server | wc -l | grep -qx 1");
-    assert_eq!(machine.sh("ls /var/log/nbd-server-deploy | wc -l"), "3", "a log of each run but the dry one");
+    assert_eq!(machine.sh("ls /var/log/nbd-server-deploy | wc -l"), "4", "a log of each run but the dry one");
     machine.sh(
         "grep -q 'deploy ends with 0' /var/log/nbd-server-deploy/*; ls -l /var/backups/nbd-server/*.json",
     );

@@ -13,6 +13,7 @@ mod nbd;
 mod preflight;
 mod process;
 mod program;
+mod rehearsal;
 mod replace;
 mod room;
 mod service;
@@ -28,10 +29,11 @@ use crate::exit::Exit;
 use crate::output::Output;
 use backup::Manifest;
 use jiff::Timestamp;
-use listing::{Announced, Seen};
+use listing::{Announced, Seen, promised};
 use look::{Scene, look};
 use preflight::{Facts, Verdict, decide};
 use program::{Kind, Program, compare_with_sums};
+use rehearsal::rehearse;
 use room::{free, obstacles};
 use state::{Lock, State};
 use std::fs;
@@ -83,7 +85,8 @@ fn begin(
                 work.say("nothing was touched");
                 Exit::Refused
             });
-            work.say(format!("{verb} ends with {}: {}", exit.code(), about(exit)));
+            let about = if place.dry_run && exit == Exit::Done { DRY } else { about(exit) };
+            work.say(format!("{verb} ends with {}: {about}", exit.code()));
             exit
         }
     };
@@ -92,6 +95,9 @@ fn begin(
     }
     exit
 }
+
+/// How a dry run ends that was not refused.
+const DRY: &str = "a dry run: nothing was touched, and nothing speaks against it";
 
 /// What an exit code means behind these words.
 fn about(exit: Exit) -> &'static str {
@@ -126,7 +132,8 @@ fn put_in_place(work: &mut Work<'_, '_>, wanted: &Deploy) -> Result<Exit, String
     }
     let verdict = preflight(work, &scene, &new, place)?;
     let manifest = manifest("deploy", &scene, &new, place, scene.now.clone().unwrap_or_default());
-    let before = manifest.exports.clone();
+    let promised = || scene.startup.as_ref().map(|startup| promised(startup, new.kind));
+    let before = scene.now.clone().or_else(promised).unwrap_or_default();
     let job = Job {
         scene: &scene,
         new: &new,
@@ -136,7 +143,7 @@ fn put_in_place(work: &mut Work<'_, '_>, wanted: &Deploy) -> Result<Exit, String
         dir: &place.backups,
         finishes: false,
     };
-    carry_out(work, &job, place)
+    carry_out(work, &job, &verdict, place)
 }
 
 fn put_back(work: &mut Work<'_, '_>, wanted: &Rollback) -> Result<Exit, String> {
@@ -188,7 +195,7 @@ fn put_back(work: &mut Work<'_, '_>, wanted: &Rollback) -> Result<Exit, String> 
         dir: &place.backups,
         finishes,
     };
-    carry_out(work, &job, place)
+    carry_out(work, &job, &verdict, place)
 }
 
 /// What of an earlier look cannot be served whoever serves.
@@ -298,10 +305,18 @@ fn preflight(
     if !verdict.refused.is_empty() {
         return Err(verdict.refused.join("\n"));
     }
-    if !verdict.asks.is_empty() && !place.yes && !place.dry_run {
-        return Err(format!("{}\n--yes does it all the same", verdict.asks.join("\n")));
+    // A dry run says its steps before it says that.
+    if !place.dry_run {
+        without_yes(&verdict, place)?;
     }
     Ok(verdict)
+}
+
+fn without_yes(verdict: &Verdict, place: &Place) -> Result<(), String> {
+    if verdict.asks.is_empty() || place.yes {
+        return Ok(());
+    }
+    Err(format!("{}\n--yes does it all the same", verdict.asks.join("\n")))
 }
 
 fn manifest(verb: &str, scene: &Scene, to: &Program, place: &Place, exports: Vec<Seen>) -> Manifest {
@@ -322,40 +337,18 @@ fn manifest(verb: &str, scene: &Scene, to: &Program, place: &Place, exports: Vec
     }
 }
 
-fn carry_out(work: &mut Work<'_, '_>, job: &Job<'_>, place: &Place) -> Result<Exit, String> {
+fn carry_out(
+    work: &mut Work<'_, '_>,
+    job: &Job<'_>,
+    verdict: &Verdict,
+    place: &Place,
+) -> Result<Exit, String> {
     if place.dry_run {
-        say_steps(work, job, place);
-        return Ok(Exit::Done);
+        rehearse(work, job, place);
+        return without_yes(verdict, place).map(|()| Exit::Done);
     }
     work.go_on()?;
     Ok(job.carry_out(work))
-}
-
-/// What would be done.
-fn say_steps(work: &mut Work<'_, '_>, job: &Job<'_>, place: &Place) {
-    let (target, manifest) = (job.scene.target.path.display(), job.manifest);
-    work.say("dry run; these would be the steps:");
-    if !job.finishes {
-        work.say(format!(
-            "  backup: copy {target} to {}, compare it, write {}",
-            manifest.backup.display(),
-            backup::manifest_path(&manifest.backup).display()
-        ));
-    }
-    work.say(format!(
-        "  replace: copy {} to {}, rename that to {target}",
-        job.new.path.display(),
-        replace::beside(&job.scene.target.path).display()
-    ));
-    work.say(format!("  restart: {}, within {} s", job.scene.manager, place.wait.as_secs_f32()));
-    let addresses: Vec<String> = job.scene.addresses().iter().map(ToString::to_string).collect();
-    work.say(format!(
-        "  verify: the process and its pid file, {} exports at {}, {}the journal",
-        job.before.len(),
-        addresses.join(" or "),
-        if job.new.kind == Kind::Enhanced { "SIGHUP, " } else { "" }
-    ));
-    work.say(format!("  where any of it fails: copy {} back, restart, verify", manifest.backup.display()));
 }
 
 /// One at a time; a dry run takes nothing, and makes no directory for it.

@@ -217,6 +217,18 @@ fn at_the_path(path: &str, offset: u64, bytes: &[u8]) -> Option<bool> {
     Some(there == bytes)
 }
 
+/// What a server should serve of which nobody saw what was served before: all that its start announces.
+pub fn promised(startup: &Startup, kind: Kind) -> Vec<Seen> {
+    let served = startup.exports.iter().filter(|export| export.unavailable.is_none());
+    served
+        .map(|export| {
+            let alone = leave_alone(export, kind).or_else(|| export.force_tls.then(|| "it wants TLS".into()));
+            let reading = alone.map_or(Reading::Good, Reading::Untried);
+            Seen { name: export.name.clone(), size: export.size, reading }
+        })
+        .collect()
+}
+
 /// What was announced before anything was touched: it is no failure.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Announced {

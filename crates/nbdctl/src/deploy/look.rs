@@ -69,6 +69,9 @@ pub fn look(work: &mut Work<'_, '_>, place: &Place, manifest: Option<&Manifest>)
     }
     match &process {
         Some(one) => work.say(format!("running: process {}: {}", one.pid, one.words.join(" "))),
+        None if !rustix::process::geteuid().is_root() => {
+            work.say("running: no server that can be seen, and those of others can be seen by root only");
+        }
         None => work.say("running: no server"),
     }
     let runs =

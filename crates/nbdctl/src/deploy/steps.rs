@@ -163,7 +163,9 @@ impl Job<'_> {
             return Ok(());
         }
         self.restart(work, old.kind)?;
-        verify(work, &Expected { gone: None, ..self.expected(old) })
+        // Where none served before, nothing is asked of it.
+        let before = self.scene.now.as_deref().unwrap_or_default();
+        verify(work, &Expected { gone: None, before, ..self.expected(old) })
     }
 
     fn stranded(&self, work: &mut Work<'_, '_>) -> Exit {

@@ -126,10 +126,12 @@ fn check_exports(work: &mut Work<'_, '_>, expected: &Expected<'_>, process: &Pro
     if !worse.is_empty() {
         return Err(format!("exports are worse than before: {}", worse.join("; ")));
     }
-    work.say(format!(
-        "exports: all {} of before are as they were, but for what was announced",
-        expected.before.len()
-    ));
+    let announced = &expected.announced;
+    let but = match announced.lost.len() + announced.resized.len() {
+        0 => "",
+        _ => ", but for what was announced",
+    };
+    work.say(format!("exports: all {} are as they should be{but}", expected.before.len()));
     Ok(())
 }
 

@@ -63,10 +63,25 @@ impl Machine {
              exec {dir}/bin/nbd-server -C {dir}/config -p {dir}/pid\n"
         );
         machine.script("restart", &restart);
-        let started = Command::new(machine.dir.join("restart")).status().expect("it runs");
-        assert!(started.success());
-        machine.wait("the original serves", || Client::connect_tcp(machine.port).is_ok());
+        machine.restart();
         Some(machine)
+    }
+
+    /// Whatever is in place.
+    #[track_caller]
+    pub fn restart(&self) {
+        let started = Command::new(self.dir.join("restart")).status().expect("it runs");
+        assert!(started.success());
+        self.wait("it serves", || Client::connect_tcp(self.port).is_ok());
+    }
+
+    /// Ours, with a byte more.
+    pub fn later_build(&self) -> PathBuf {
+        let later = self.dir.join("later");
+        fs::copy(program("nbd-server"), &later).expect("copied");
+        let mut file = fs::OpenOptions::new().append(true).open(&later).expect("opened");
+        std::io::Write::write_all(&mut file, b"\n").expect("written");
+        later
     }
 
     pub fn target(&self) -> PathBuf {

@@ -89,9 +89,12 @@ fn a_dry_run_says_each_step_and_touches_nothing() {
     let mut client = machine.open("a");
     let (pid, before) = (machine.pid(), machine.tree());
     let dir = machine.dir.path().display();
-    machine.run("deploy", &[&ours(), "--dry-run"]).ends(
+    let asked = "REFUSED: 1 connection is open and ends with the restart: ";
+    machine.run("deploy", &[&ours(), "--dry-run"]).ends(1, &["these would be the steps:", asked]);
+    machine.run("deploy", &[&ours(), "--dry-run", "--yes"]).ends(
         0,
         &[
+            "deploy ends with 0: a dry run: nothing was touched",
             "dry run; these would be the steps:",
             &format!("  backup: copy {dir}/bin/nbd-server to {dir}/backups/nbd-server-"),
             &format!("  restart: /bin/sh -c {dir}/restart, within 30 s"),
@@ -129,4 +132,47 @@ fn a_server_that_does_not_run_is_replaced_and_started() {
         .run("deploy", &[&ours(), "--config", &config])
         .ends(0, &["running: no server", "SIGHUP: answered"]);
     machine.serves(true, &["a"]);
+}
+
+/// An upgrade of ours: the clients are known from the control socket.
+#[test]
+fn a_later_build_of_ours_takes_the_place_of_ours() {
+    let Some(machine) = Machine::new(&["a", "b"]) else { return no_original() };
+    machine.run("deploy", &[&ours()]).ends(0, &[]);
+    let later = machine.later_build().display().to_string();
+    let mut client = machine.open("b");
+    let known = format!("has b ({}) open since 20", machine.disk("b").display());
+    machine.run("deploy", &[&later]).ends(1, &["client: 127.0.0.1 ", &known, "its own plan says:"]);
+    client.read(0, 512).expect("nobody is disturbed");
+    machine.run("deploy", &[&later, "--yes"]).ends(0, &["SIGHUP: answered"]);
+    machine.serves(true, &["a", "b"]);
+    assert_eq!(fs::read(machine.target()).expect("read"), fs::read(later).expect("read"));
+    machine.run("rollback", &[]).ends(0, &["SIGHUP: answered"]);
+    assert_eq!(fs::read(machine.target()).expect("read"), fs::read(ours()).expect("read"));
+    let listed = machine.run("rollback", &["--list"]);
+    let oldest =
+        listed.out.lines().last().expect("backups").split_whitespace().nth(2).expect("a path").to_owned();
+    machine.run("rollback", &["--to", &oldest]).ends(0, &["SIGHUP: not sent"]);
+    machine.serves(false, &["a", "b"]);
+}
+
+/// What is not told by LIST is asked for by the names of the configuration; what is not told without TLS stays unseen.
+#[test]
+fn a_server_that_does_not_list_is_asked_by_name_and_one_that_wants_tls_is_not() {
+    let Some(machine) = Machine::new(&["a"]) else { return no_original() };
+    let text = fs::read_to_string(machine.config()).expect("read");
+    fs::write(machine.config(), text.replace("allowlist = true", "allowlist = false")).expect("written");
+    machine.restart();
+    let asked = [
+        "it does not list (",
+        "look      export: a 4194304 bytes, read\n",
+        "verify    export: a 4194304 bytes, read\n",
+    ];
+    machine.run("deploy", &[&ours()]).ends(0, &asked);
+    fs::write(machine.config(), text.replace("allowlist = true", "force_tls = true")).expect("written");
+    machine.restart();
+    machine.run("rollback", &["--dry-run"]).ends(0, &["it wants TLS, which is not spoken here"]);
+    machine
+        .run("rollback", &[])
+        .ends(0, &["look      exports: it wants TLS", "verify    exports: it wants TLS"]);
 }

@@ -90,6 +90,30 @@ fn an_export_is_not_opened_where_that_leaves_something_behind() {
 }
 
 #[test]
+fn where_no_server_ran_what_is_announced_must_be_served() {
+    let startup = Startup {
+        program: String::new(),
+        version: String::new(),
+        configuration: "/c".into(),
+        starts: true,
+        complete: false,
+        refused: Vec::new(),
+        kept_back: Vec::new(),
+        warnings: Vec::new(),
+        exports: vec![
+            export(&["exportname"]),
+            StartupExport { name: "b".into(), ..export(&["prerun"]) },
+            StartupExport { name: "c".into(), unavailable: Some("no such file".into()), ..export(&[]) },
+        ],
+        listening: None,
+    };
+    let promised = promised(&startup, Kind::Enhanced);
+    let said: Vec<String> = promised.iter().map(ToString::to_string).collect();
+    assert_eq!(said, ["a 1 bytes, read", "b 1 bytes, not read: it has prerun"]);
+    assert_eq!(worse(&promised, &[seen("a", 1, failed())], &Announced::default()).len(), 2);
+}
+
+#[test]
 fn bytes_are_compared_with_the_path_where_all_clients_get_those() {
     assert!(is_plain(&export(&["exportname", "readonly", "maxconnections"])));
     for key in ["multifile", "virtstyle", "filesize", "cowdir"] {
