@@ -115,10 +115,12 @@ pub fn a_disk_pulled_out_is_an_error(desk: &Desk) {
         });
         desk.unplug(a);
         let (mut on_a, error) = worker.join().expect("it read nothing but its own");
-        assert_eq!(error, EIO);
-        assert!(on_a.flush().is_err(), "nothing is promised of a disk that is gone");
+        let flushed = on_a.flush();
+        // Before anything may fail: the scope waits for its threads.
         over.store(true, Ordering::Relaxed);
         neighbour.join().expect("undisturbed");
+        assert_eq!(error, EIO);
+        assert!(flushed.is_err(), "nothing is promised of a disk that is gone");
     });
     let why = desk.refused(a);
     assert!(why.contains("No such file or directory"), "{why}");
