@@ -1,11 +1,9 @@
 //! The rules of the house, held by reading its source. Each rule is a test, its name the rule.
 #![allow(clippy::unwrap_used, reason = "the whole file is a test")]
 
-#[path = "../src/manual.rs"]
-mod manual;
+mod reading;
 
-use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use reading::*;
 
 /// What each room may depend on when it is used, tests aside. `server` may use all of them.
 const MAY_USE: &[(&str, &str)] = &[
@@ -31,44 +29,6 @@ const LONG: &[(&str, &str)] = &[];
 
 const LINES_MAX: usize = 400;
 
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_path_buf()
-}
-
-fn read(path: impl AsRef<Path>) -> String {
-    let path = root().join(path);
-    std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
-}
-
-/// All files below a directory, relative to the root.
-fn files(dir: &str, ending: &str) -> Vec<String> {
-    let mut found = Vec::new();
-    let mut todo = vec![root().join(dir)];
-    while let Some(dir) = todo.pop() {
-        for entry in std::fs::read_dir(&dir).into_iter().flatten() {
-            let path = entry.unwrap().path();
-            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            if path.is_dir() && !["target", "corpus", "artifacts", ".git"].contains(&name.as_str()) {
-                todo.push(path);
-            } else if path.is_file() && name.ends_with(ending) {
-                found.push(path.strip_prefix(root()).unwrap().display().to_string());
-            }
-        }
-    }
-    found.sort();
-    found
-}
-
-fn rooms() -> Vec<String> {
-    let dirs = std::fs::read_dir(root().join("crates")).unwrap();
-    dirs.map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned()).collect()
-}
-
-/// Source files of a room.
-fn source(room: &str) -> Vec<String> {
-    files(&format!("crates/{room}/src"), ".rs")
-}
-
 /// The names in a manifest's tables whose title satisfies `wanted`.
 fn dependencies(manifest: &str, wanted: impl Fn(&str) -> bool) -> Vec<String> {
     let (mut names, mut inside) = (Vec::new(), false);
@@ -93,45 +53,6 @@ fn dependencies(manifest: &str, wanted: impl Fn(&str) -> bool) -> Vec<String> {
 fn in_use(title: &str) -> bool {
     (title == "dependencies" || title.ends_with(".dependencies") || title.ends_with("build-dependencies"))
         && !title.contains("dev-")
-}
-
-/// A file without its unit tests, comments, and whatever else stands behind `#[cfg(test)]`.
-fn code(file: &str) -> String {
-    let text = read(file);
-    let before = text.split("#[cfg(test)]\nmod tests").next().unwrap_or_default();
-    let (mut kept, mut lines) = (String::new(), before.lines());
-    while let Some(line) = lines.next() {
-        if line.trim() == "#[cfg(test)]" {
-            // One line, or up to the brace that stands where the attribute stands.
-            let first = lines.next().unwrap_or_default();
-            let end = format!("{}}}", line.replace("#[cfg(test)]", ""));
-            if first.ends_with('{') {
-                lines.by_ref().find(|line| *line == end);
-            }
-        } else if !line.trim_start().starts_with("//") {
-            kept += &format!("{line}\n");
-        }
-    }
-    kept
-}
-
-/// Whether a file is a module that only tests see: `#[cfg(test)]` stands over its `mod` line.
-fn only_for_tests(file: &str) -> bool {
-    let path = Path::new(file);
-    let name = path.file_stem().unwrap_or_default().to_string_lossy();
-    let parent = path.parent().unwrap_or(Path::new(""));
-    let above = ["lib.rs", "mod.rs", "main.rs"].map(|file| parent.join(file));
-    let beside = parent.with_extension("rs");
-    above.iter().chain([&beside]).filter(|file| root().join(file).is_file()).any(|file| {
-        let text = read(file);
-        ["", "pub ", "pub(crate) "]
-            .iter()
-            .any(|seen| text.contains(&format!("#[cfg(test)]\n{seen}mod {name};")))
-    })
-}
-
-fn none_of(problems: Vec<String>) {
-    assert!(problems.is_empty(), "\n{}", problems.join("\n"));
 }
 
 #[test]
@@ -229,10 +150,6 @@ fn wire_needs_no_system() {
     none_of(with.map(|file| format!("{file} uses std")).collect());
 }
 
-fn has_word(text: &str, word: &str) -> bool {
-    text.split(|c: char| !c.is_alphanumeric() && c != '_').any(|found| found == word)
-}
-
 /// A room that does not know a thing does not name it either.
 #[test]
 fn rooms_do_not_know_what_the_table_hides_from_them() {
@@ -254,80 +171,6 @@ fn rooms_do_not_know_what_the_table_hides_from_them() {
             problems.extend(named.map(|word| format!("{file} names {word}")));
         }
     }
-    none_of(problems);
-}
-
-#[test]
-fn every_number_of_the_protocol_is_in_its_document() {
-    let document = read("docs/protocol.md");
-    let mut names = BTreeSet::new();
-    for file in source("wire") {
-        for quoted in code(&file).split('"').skip(1).step_by(2).filter(|text| text.starts_with("NBD_")) {
-            names.insert(quoted.to_owned());
-        }
-    }
-    assert!(names.len() > 60, "the names of numbers were not found in wire's source: {names:?}");
-    none_of(
-        names
-            .iter()
-            .filter(|name| !has_word(&document, name))
-            .map(|name| format!("{name} is missing"))
-            .collect(),
-    );
-}
-
-/// `cargo x manual` makes them anew.
-#[test]
-fn the_tables_of_keys_in_the_manual_are_those_of_the_parser() {
-    let page = read(manual::PAGE);
-    assert!(page.contains("| `exportname` |"), "there are tables");
-    assert!(manual::with_tables(&page) == page, "{} is behind: run `cargo x manual`", manual::PAGE);
-}
-
-/// What the log says of a reload is an interface: programs wait for it.
-#[test]
-fn every_event_of_the_log_is_in_the_manual() {
-    let manual = read("docs/man/nbd-server.1.md");
-    let mut events = BTreeSet::new();
-    for file in ["server", "control"].iter().flat_map(|room| source(room)) {
-        for quoted in code(&file).split('"').skip(1).step_by(2) {
-            let first = quoted.split(' ').next().unwrap_or_default();
-            let two_words = quoted.split(' ').count() < 4
-                && quoted.split(' ').all(|word| word.chars().all(char::is_lowercase));
-            if two_words
-                && quoted.contains(' ')
-                && ["reload", "export", "session", "setting", "start"].contains(&first)
-            {
-                events.insert(quoted.to_owned());
-            }
-        }
-    }
-    assert!(events.len() >= 13, "the events were not found in the source: {events:?}");
-    none_of(
-        events
-            .iter()
-            .filter(|event| !manual.contains(&format!("`{event}`")))
-            .map(|event| format!("{event} is missing"))
-            .collect(),
-    );
-}
-
-/// So is what stands in the journal beside the words.
-#[test]
-fn every_event_of_the_log_has_an_id_that_the_manual_tells() {
-    let (manual, ids) = (read("docs/man/nbd-server.1.md"), code("crates/server/src/journald/ids.rs"));
-    let words: Vec<&str> = ids.split('"').skip(1).step_by(2).collect();
-    let untold =
-        words.chunks(2).filter(|pair| !manual.contains(&format!("\n| `{}` | `{}` |\n", pair[0], pair[1])));
-    let mut problems: Vec<String> =
-        untold.map(|pair| format!("{}: {} is not told", pair[0], pair[1])).collect();
-    let section = manual.split("### What a reload says").nth(1).and_then(|rest| rest.split("### ").next());
-    let rows = section.unwrap_or_default().lines();
-    let events: Vec<&str> = rows.filter_map(|row| row.strip_prefix("| `")?.split('`').next()).collect();
-    assert!(events.len() >= 17, "the events were not found in the manual: {events:?}");
-    problems.extend(
-        events.iter().filter(|event| !words.contains(event)).map(|event| format!("{event} has none")),
-    );
     none_of(problems);
 }
 

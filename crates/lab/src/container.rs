@@ -95,6 +95,17 @@ impl<'a> Container<'a> {
         })
     }
 
+    /// The number that a program's process has outside.
+    ///
+    /// # Panics
+    /// Where it does not run.
+    pub fn host_pid(&self, program: &str) -> u32 {
+        let table = self.engine.docker(&["top", &self.id, "-eo", "pid,comm"]).ok();
+        let mut rows = table.lines().filter_map(|row| row.trim().split_once(' '));
+        let pid = rows.find(|(_, name)| name.trim() == program).and_then(|(pid, _)| pid.parse().ok());
+        pid.unwrap_or_else(|| panic!("{program} does not run:\n{table}"))
+    }
+
     /// Sends a signal to its first process.
     #[track_caller]
     pub fn kill(&self, signal: &str) {

@@ -6,7 +6,7 @@ use crate::place::{kept, lock};
 use crate::ran::{Ran, run, wait_until};
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs::File;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 use testkit::TempDir;
@@ -72,13 +72,35 @@ impl Engine {
         run(self.client().args(args))
     }
 
+    /// Types lines of shell, in which `docker` is this engine's client.
+    ///
+    /// # Panics
+    /// Where one of them fails.
+    #[track_caller]
+    pub fn type_in(&self, dir: &Path, lines: &str) {
+        // There is no network but the host's in this engine, and only a build wants one here.
+        let docker = format!(
+            "docker() {{ if test $1 = build; then shift; set -- build --network=host \"$@\"; fi; {} \"$@\"; }}",
+            self.client.display()
+        );
+        let mut shell = Command::new("sh");
+        shell.current_dir(dir).envs(self.variables()).args(["-euc", &format!("{docker}\n{lines}")]);
+        run(&mut shell).ok();
+    }
+
+    /// What tells a client of Docker where this engine is.
+    pub fn variables(&self) -> [(&'static str, String); 3] {
+        [
+            ("DOCKER_HOST", format!("unix://{}", self.dir.join("socket").display())),
+            ("DOCKER_BUILDKIT", "1".into()),
+            ("BUILDKIT_PROGRESS", "plain".into()),
+        ]
+    }
+
     /// The client, to be given its arguments.
     pub fn client(&self) -> Command {
         let mut client = Command::new(&self.client);
-        client
-            .env("DOCKER_HOST", format!("unix://{}", self.dir.join("socket").display()))
-            .env("DOCKER_BUILDKIT", "1")
-            .env("BUILDKIT_PROGRESS", "plain");
+        client.envs(self.variables());
         client
     }
 
@@ -106,7 +128,7 @@ impl Engine {
         }
     }
 
-    fn import(&self, tar: &std::path::Path, name: &str, changes: &[&str]) {
+    fn import(&self, tar: &Path, name: &str, changes: &[&str]) {
         // The same name from another recipe is another image.
         let mark = format!("LABEL made-of={}", tar.file_stem().unwrap_or_default().display());
         let known = self.docker(&[

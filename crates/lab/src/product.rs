@@ -2,8 +2,10 @@
 
 use crate::engine::Engine;
 use crate::place::{kept, repository};
-use crate::ran::run;
+use crate::ran::{run, sh};
 use std::path::{Path, PathBuf};
+use std::process::Command;
+use testkit::TempDir;
 
 /// The directory `/output` of the builder's image.
 #[derive(Debug)]
@@ -12,22 +14,33 @@ pub struct Product {
 }
 
 impl Product {
-    /// Makes the base images that the `Dockerfile` names, and builds.
+    /// Makes the base images that the `Dockerfile` names, and types the commands of the runbook and of the `Dockerfile`.
     ///
     /// # Panics
     /// Where any of it fails; with the build's output.
     #[track_caller]
     pub fn build(engine: &Engine) -> Self {
-        for image in images_of(&dockerfile()) {
+        for image in images_of(&text("Dockerfile")) {
             engine.base_of_dockerfile(&image);
         }
-        build(engine, "nbd-server-builder", &[]);
-        engine.docker(&["rm", "--force", "nbd-builder"]);
-        engine.docker(&["create", "--name", "nbd-builder", "nbd-server-builder"]).ok();
+        let checkout = checkout();
+        let runbook = text("docs/operations.md");
+        let commands = runbook
+            .split("```")
+            .find_map(|block| block.strip_prefix("sh\n").filter(|it| it.contains("docker build")));
+        engine.type_in(checkout.path(), commands.expect("the runbook tells how to build"));
+        let dockerfile = text("Dockerfile");
+        let commands: Vec<&str> =
+            dockerfile.lines().filter_map(|line| line.strip_prefix("#   docker ")).collect();
+        engine.type_in(checkout.path(), &format!("docker {}", commands.join("\ndocker ")));
+        sh(&format!(
+            "cd {} && cmp nbd-server-enhanced output/nbd-server-enhanced",
+            checkout.path().display()
+        ))
+        .ok();
         let dir = kept("product");
         let _ = std::fs::remove_dir_all(&dir);
-        engine.docker(&["cp", "nbd-builder:/output", &dir.display().to_string()]).ok();
-        engine.docker(&["rm", "nbd-builder"]).ok();
+        run(Command::new("cp").arg("-a").arg(checkout.join("output")).arg(&dir)).ok();
         Self { dir }
     }
 
@@ -38,7 +51,7 @@ impl Product {
     #[track_caller]
     pub fn target(&self, engine: &Engine, target: &str) -> String {
         let name = format!("lab-{target}");
-        build(engine, &name, &["--target", target]);
+        engine.type_in(&repository(), &format!("docker build --target {target} -t {name} ."));
         name
     }
 
@@ -69,16 +82,19 @@ impl Product {
     }
 }
 
-#[track_caller]
-fn build(engine: &Engine, name: &str, args: &[&str]) {
-    let mut build = engine.client();
-    // There is no network but the host's in this engine.
-    build.current_dir(repository()).args(["build", "--network=host", "-t", name]).args(args).arg(".");
-    run(&mut build).ok();
+/// What a build reads, as somebody would have it who cloned the repository: the commands leave files behind.
+fn checkout() -> TempDir {
+    let dir = TempDir::new("checkout");
+    let ignore = text(".dockerignore");
+    let wanted =
+        ignore.lines().filter_map(|line| line.strip_prefix('!')).chain(["Dockerfile", ".dockerignore"]);
+    // With their times: cargo builds anew what is younger than what it built.
+    run(Command::new("cp").arg("-a").args(wanted).arg(dir.path()).current_dir(repository())).ok();
+    dir
 }
 
-fn dockerfile() -> String {
-    let path = repository().join("Dockerfile");
+fn text(name: &str) -> String {
+    let path = repository().join(name);
     std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 

@@ -240,9 +240,8 @@ fn the_compose_file_shows_a_volume_a_reload_and_the_metrics() {
     sh(&format!("cp -r {}/packaging/docker/. {}", repository().display(), dir.path().display())).ok();
     let (port, metrics) = (free_port(), free_port());
     let compose = |args: &[&str]| -> Ran {
-        let socket = engine.client();
         let mut compose = Command::new("docker-compose");
-        compose.envs(socket.get_envs().filter_map(|(key, value)| Some((key, value?))));
+        compose.envs(engine.variables());
         compose.env("NBD_PORT", port.to_string()).env("METRICS_PORT", metrics.to_string());
         run(compose.current_dir(dir.path()).args(["--project-name", "lab"]).args(args))
     };

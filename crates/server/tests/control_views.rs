@@ -3,13 +3,12 @@
 
 mod common;
 
-use common::failing::Failing;
 use common::{BLOCK, server};
 use serde_json::Value;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use testkit::spec::*;
-use testkit::{ServerProcess, request_header, skip_or_fail};
+use testkit::{Failing, ServerProcess, request_header, skip_or_fail};
 
 fn ask(server: &ServerProcess, path: &str) -> Value {
     serde_json::from_str(&server.control().get(path)).expect("JSON")
@@ -182,7 +181,7 @@ fn a_poisoned_export_is_told_and_cleared() {
     let server = serving("");
     let mut client = server.open("disk");
     client.write(0, &[1; BLOCK]).expect("written");
-    let Some(failing) = Failing::begin(&server, "fdatasync,fsync,sync_file_range,syncfs", "EIO") else {
+    let Some(failing) = Failing::begin(server.pid(), "fdatasync,fsync,sync_file_range,syncfs", "EIO") else {
         return skip_or_fail("a_poisoned_export", "strace, and leave to use it");
     };
     let mut events = server.control().listen();

@@ -4,11 +4,10 @@
 
 mod common;
 
-use common::failing::Failing;
 use common::{BLOCK, server};
 use std::fs;
 use testkit::spec::*;
-use testkit::{Client, ServerProcess, skip_or_fail};
+use testkit::{Client, Failing, ServerProcess, skip_or_fail};
 
 fn serving() -> ServerProcess {
     let setup = server();
@@ -47,7 +46,7 @@ fn each_error_of_the_system_becomes_the_right_one_of_the_protocol() {
         let server = serving();
         let mut client = server.open("disk");
         let data = if command == CMD_WRITE { vec![1; BLOCK] } else { Vec::new() };
-        let Some(failing) = Failing::begin(&server, call, error) else {
+        let Some(failing) = Failing::begin(server.pid(), call, error) else {
             return skip_or_fail("each_error_of_the_system", "strace, and leave to use it");
         };
         assert_eq!(number(client.transact(0, command, 0, BLOCK as u32, &data)), expected, "{call} {error}");
@@ -70,7 +69,7 @@ fn a_failed_sync_is_never_forgotten() {
     fs::write(&other, vec![7; 64 * BLOCK]).expect("a disk");
     let mut client = server.open("disk");
     client.write(0, &[1; BLOCK]).expect("written");
-    let Some(failing) = Failing::begin(&server, "fdatasync", "EIO") else {
+    let Some(failing) = Failing::begin(server.pid(), "fdatasync", "EIO") else {
         return skip_or_fail("a_failed_sync_is_never_forgotten", "strace, and leave to use it");
     };
     assert_eq!(client.flush(), Err(EIO));

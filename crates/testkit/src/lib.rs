@@ -7,6 +7,7 @@
 
 pub mod client;
 pub mod control;
+mod failing;
 pub mod fault;
 pub mod log;
 pub mod loopdev;
@@ -26,6 +27,7 @@ mod transmission;
 
 pub use client::{Client, ExportInfo, OptionReply, Refused};
 pub use control::{Control, EventStream};
+pub use failing::Failing;
 pub use fault::{Fault, FaultStore};
 pub use log::{Closing, Event, Log, Outcome, Reloaded};
 pub use loopdev::LoopDevice;

@@ -1,7 +1,6 @@
 //! What the server's stories share.
 #![allow(dead_code, reason = "each story uses its part")]
 
-pub mod failing;
 pub mod frozen;
 pub mod manager;
 pub mod place;

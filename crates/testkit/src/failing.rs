@@ -1,17 +1,20 @@
 //! System calls of a running server that are made to fail, from outside, by strace.
 
-use rustix::process::{Pid, Signal, kill_process};
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
-use testkit::{ServerProcess, tool};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::need::tool;
 
 /// Makes a call of the server fail for as long as it lives.
+#[derive(Debug)]
 pub struct Failing(Child);
 
 impl Failing {
-    /// `None` where processes cannot be traced.
-    pub fn begin(server: &ServerProcess, call: &str, error: &str) -> Option<Self> {
-        let pid = server.pid().to_string();
+    /// Of this process, with an error by its name. `None` where processes cannot be traced.
+    pub fn begin(pid: u32, call: &str, error: &str) -> Option<Self> {
+        let pid = pid.to_string();
         let mut child = Command::new(tool("strace")?)
             .args(["-f", "-o", "/dev/null", "-p", &pid, "-e", &format!("trace={call}")])
             .args(["-e", &format!("inject={call}:error={error}")])
