@@ -8,10 +8,15 @@ mod desk;
 mod hotplug;
 #[path = "machine/kernel.rs"]
 mod kernel;
+#[path = "machine/newest.rs"]
+mod newest;
 #[path = "machine/operator.rs"]
 mod operator;
+#[path = "machine/power.rs"]
+mod power;
 
 use desk::Desk;
+use lab::Base;
 
 type Claim = (&'static str, fn(&Desk));
 
@@ -52,4 +57,27 @@ fn the_kernels_client_is_served_by_one_connection_and_by_four() {
         ("one connection again", |desk| kernel::a_file_system_outlives_reloads(desk, 1)),
     ];
     desk.hold(claims);
+}
+
+#[test]
+#[ignore = "cargo x vm"]
+fn on_the_newest_release_a_reload_has_an_answer_and_disks_come_and_go() {
+    let Some(desk) = Desk::boot_with("on_the_newest_release", Base::Trixie, &newest::unit()) else { return };
+    let claims: &[Claim] = &[
+        ("systemctl reload returns when the fence is done", newest::a_reload_returns_when_it_is_done),
+        ("failover and failback, twice", |desk| hotplug::failover_and_failback(desk, 2)),
+        ("names that swap without a reload are refused", hotplug::names_that_swap_are_refused),
+        (
+            "a mapped disk that leads elsewhere is refused",
+            newest::a_mapped_disk_that_leads_elsewhere_is_refused,
+        ),
+    ];
+    desk.hold(claims);
+}
+
+#[test]
+#[ignore = "cargo x vm"]
+fn what_was_flushed_outlives_a_power_cut() {
+    let Some(desk) = Desk::boot("what_was_flushed_outlives_a_power_cut") else { return };
+    power::what_was_flushed_outlives_it(desk);
 }

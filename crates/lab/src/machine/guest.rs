@@ -17,7 +17,7 @@ impl Agent {
     /// Connects, and waits until it answers: then the machine is up.
     pub fn connect(path: &Path) -> Result<Self, String> {
         let mut talk = Talk::connect(path).map_err(|error| error.to_string())?;
-        talk.ask("guest-sync", &json!({ "id": 1 }))?;
+        talk.synchronise("guest-sync")?;
         Ok(Self(talk))
     }
 

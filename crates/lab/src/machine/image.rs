@@ -24,6 +24,8 @@ const PACKAGES: &[&str] = &[
     "iproute2",
     "kmod",
     "libc-bin",
+    // Modules are compressed in newer releases.
+    "liblzma5",
     "linux-image-cloud-amd64",
     "mawk",
     "mount",
@@ -63,6 +65,7 @@ impl Image {
             let _ = std::fs::remove_dir_all(&half);
             std::fs::create_dir_all(&half).expect("a directory below target");
             make(base, &half);
+            forget_others(base);
             std::fs::rename(&half, &dir).expect("a name in the same directory");
         }
         Self(dir)
@@ -89,6 +92,17 @@ impl Image {
         let busybox = self.0.join("busybox");
         whole.extend(archive(&busybox, files.parent().expect("a directory has a parent"), "files"));
         std::fs::write(to, whole).expect("the initial file system is written");
+    }
+}
+
+/// Images of earlier recipes. A machine that still runs from one keeps its file open.
+fn forget_others(base: Base) {
+    let prefix = format!("machine-{}-", base.suite());
+    for entry in std::fs::read_dir(kept("")).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        if name.to_string_lossy().starts_with(&prefix) && !name.to_string_lossy().ends_with(".half") {
+            let _ = std::fs::remove_dir_all(entry.path());
+        }
     }
 }
 

@@ -29,10 +29,11 @@ mkdir -p "$units"
 ln -sf /lib/systemd/system/multi-user.target "$units"/default.target
 for unit in \
     cryptsetup.target dev-hugepages.mount dev-mqueue.mount e2scrub_all.timer e2scrub_reap.service fstrim.timer \
-    getty-static.service getty.target integritysetup.target kmod-static-nodes.service proc-sys-fs-binfmt_misc.automount \
+    getty-static.service getty.target integritysetup.target kmod-static-nodes.service ldconfig.service proc-sys-fs-binfmt_misc.automount \
     remote-cryptsetup.target remote-veritysetup.target sys-fs-fuse-connections.mount sys-kernel-config.mount \
     sys-kernel-debug.mount sys-kernel-tracing.mount systemd-ask-password-console.path systemd-ask-password-wall.path \
-    systemd-binfmt.service systemd-firstboot.service systemd-initctl.socket systemd-logind.service \
+    systemd-binfmt.service systemd-firstboot.service systemd-hwdb-update.service systemd-initctl.socket \
+    systemd-journal-catalog-update.service systemd-logind.service systemd-update-done.service \
     systemd-machine-id-commit.service systemd-modules-load.service systemd-pcrphase-sysinit.service \
     systemd-pcrphase.service systemd-random-seed.service systemd-remount-fs.service systemd-repart.service \
     systemd-tmpfiles-clean.timer systemd-update-utmp-runlevel.service systemd-update-utmp.service \
@@ -58,6 +59,9 @@ while read -r module; do
     cp "$root$module" "$early/modules/$number-${module##*/}"
     number=$((number + 1))
 done < "$root"/early.list
+for module in "$early"/modules/*.xz; do
+    if [ -e "$module" ]; then chroot "$root" busybox unxz "${module#"$root"}"; fi
+done
 cat > "$early"/init <<'END'
 #!/bin/sh
 b=/bin/busybox

@@ -1,12 +1,13 @@
 //! The appliance: our server under its unit and its configuration, volumes that are plugged in and pulled out, and what
 //! each of them must hold.
 
-use lab::{Base, Machine, Ran};
+use lab::{Base, Engine, Machine, Product, Ran};
 use std::cell::Cell;
 use std::path::PathBuf;
+use std::sync::Mutex;
 use std::time::Instant;
 use testkit::spec::FLAG_READ_ONLY;
-use testkit::{Client, Event, Reloaded, TempDir, pattern, program};
+use testkit::{Client, Event, Reloaded, TempDir, pattern};
 
 /// The block that replication writes by.
 pub const BLOCK: usize = 64 << 10;
@@ -73,7 +74,17 @@ impl Volume {
 
     /// A block as it was written last.
     pub fn block(&self, block: u64) -> Vec<u8> {
-        pattern::block(self.number, block, self.round.get(), BLOCK)
+        self.block_of_round(0, block)
+    }
+
+    /// A block as it will be written so many rounds from now.
+    pub fn block_of_round(&self, later: u64, block: u64) -> Vec<u8> {
+        pattern::block(self.number, block, self.round.get() + later, BLOCK)
+    }
+
+    /// Another round begins: what is written from now on.
+    pub fn begin_round(&self) {
+        self.round.set(self.round.get() + 1);
     }
 
     /// Fails unless the whole of it is what was written to it last, and nothing else.
@@ -98,12 +109,18 @@ pub struct Desk {
 }
 
 impl Desk {
-    /// Boots and starts the server, or says aloud why this test cannot run.
+    /// Boots the appliance's generation and starts the server, or says aloud why this test cannot run.
     pub fn boot(test: &str) -> Option<Self> {
+        Self::boot_with(test, Base::Bookworm, UNIT)
+    }
+
+    /// As [`Desk::boot`], with another distribution and another unit.
+    pub fn boot_with(test: &str, base: Base, unit: &str) -> Option<Self> {
         if let Some(what) = lab::missing(Machine::PROGRAMS) {
             testkit::skip_or_fail(test, &what);
             return None;
         }
+        let server = server(test)?;
         let dir = TempDir::new("volumes");
         let [a, b, other] = [("vol-a", 1), ("vol-b", 2), ("vol-other", 3)].map(|(serial, number)| {
             let volume = Volume { serial, file: dir.join(serial), number, round: Cell::new(0) };
@@ -111,18 +128,16 @@ impl Desk {
             std::fs::write(&volume.file, content).expect("a new directory can be written");
             volume
         });
-        for (name, text) in [("unit", UNIT), ("config", CONFIG)] {
+        for (name, text) in [("unit", unit), ("config", CONFIG)] {
             std::fs::write(dir.join(name), text).expect("a new directory can be written");
         }
         let begun = Instant::now();
-        let machine = Machine::boot(
-            Base::Bookworm,
-            &[
-                (&program("nbd-server"), "/usr/bin/nbd-server"),
-                (&dir.join("config"), "/etc/nbd-server/config"),
-                (&dir.join("unit"), "/etc/systemd/system/nbd-server.service"),
-            ],
-        );
+        let files = [
+            (server.as_path(), "/usr/bin/nbd-server"),
+            (&dir.join("config"), "/etc/nbd-server/config"),
+            (&dir.join("unit"), "/etc/systemd/system/nbd-server.service"),
+        ];
+        let machine = Machine::boot(base, &files);
         println!("the machine is up after {:?}, {:?} with its image", machine.booted_in, begun.elapsed());
         machine
             .sh("mkdir -p /etc/nbd-server/conf.d; systemctl start nbd-server; systemctl is-active nbd-server")
@@ -213,7 +228,7 @@ impl Desk {
     #[track_caller]
     pub fn replicate(&self, volume: &Volume) {
         let mut client = self.open(volume);
-        volume.round.set(volume.round.get() + 1);
+        volume.begin_round();
         for block in 0..BLOCKS {
             client.write(block * BLOCK as u64, &volume.block(block)).expect("written");
         }
@@ -245,4 +260,18 @@ impl Desk {
     pub fn sh(&self, text: &str) -> Ran {
         self.machine.sh(text)
     }
+}
+
+/// The server that the `Dockerfile` builds, built once for all tests of this file, or the one that `LAB_SERVER` names.
+fn server(test: &str) -> Option<PathBuf> {
+    static BUILT: Mutex<Option<PathBuf>> = Mutex::new(None);
+    if let Some(named) = std::env::var_os("LAB_SERVER") {
+        return Some(named.into());
+    }
+    let mut built = BUILT.lock().expect("no build has panicked");
+    if built.is_none() {
+        let engine = Engine::start(test)?;
+        *built = Some(Product::build(&engine).server());
+    }
+    built.clone()
 }
