@@ -95,8 +95,9 @@ fn pages(args: &[String]) -> Result<(), Failed> {
 
 fn demo(args: &[String]) -> Result<(), Failed> {
     packages::for_building();
-    Run::cargo(["build", "--quiet", "--release", "-p", "server", "--bins", "--example", "demo"])
+    // As the tests have it, so that nothing is built twice.
+    Run::cargo(["build", "--quiet", "-p", "server", "--bins", "--example", "demo"])
         .args(packages::server_features())
         .go("building")?;
-    Run::new(run::target().join("release/examples/demo")).args(args).go("the demo")
+    Run::new(run::target().join("debug/examples/demo")).args(args).go("the demo")
 }
