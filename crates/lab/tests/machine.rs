@@ -2,6 +2,8 @@
 //! first process, the kernel's own client.
 #![allow(missing_docs, reason = "the whole file is a test")]
 
+#[path = "machine/apparmor.rs"]
+mod apparmor;
 #[path = "machine/desk.rs"]
 mod desk;
 #[path = "machine/hotplug.rs"]
@@ -15,7 +17,7 @@ mod operator;
 #[path = "machine/power.rs"]
 mod power;
 
-use desk::Desk;
+use desk::{Desk, UNIT};
 use lab::Base;
 
 type Claim = (&'static str, fn(&Desk));
@@ -62,7 +64,9 @@ fn the_kernels_client_is_served_by_one_connection_and_by_four() {
 #[test]
 #[ignore = "cargo x vm"]
 fn on_the_newest_release_a_reload_has_an_answer_and_disks_come_and_go() {
-    let Some(desk) = Desk::boot_with("on_the_newest_release", Base::Trixie, &newest::unit()) else { return };
+    let Some(desk) = Desk::boot_with("on_the_newest_release", Base::Trixie, &newest::unit(), false) else {
+        return;
+    };
     let claims: &[Claim] = &[
         ("systemctl reload returns when the fence is done", newest::a_reload_returns_when_it_is_done),
         ("failover and failback, twice", |desk| hotplug::failover_and_failback(desk, 2)),
@@ -80,4 +84,12 @@ fn on_the_newest_release_a_reload_has_an_answer_and_disks_come_and_go() {
 fn what_was_flushed_outlives_a_power_cut() {
     let Some(desk) = Desk::boot("what_was_flushed_outlives_a_power_cut") else { return };
     power::what_was_flushed_outlives_it(desk);
+}
+
+#[test]
+#[ignore = "cargo x vm"]
+fn under_apparmor_the_server_works_and_does_nothing_else() {
+    let booted = Desk::boot_with("under_apparmor", Base::Bookworm, UNIT, true);
+    let Some(desk) = booted else { return };
+    desk.hold(&[("the package's profile, enforced", apparmor::the_profile_lets_it_work_and_nothing_else)]);
 }

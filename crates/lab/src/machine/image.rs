@@ -10,6 +10,7 @@ use testkit::pattern::checksum;
 /// Packages that are unpacked. The kernel for virtual machines has every module that is asked for here, in a third of
 /// the size.
 const PACKAGES: &[&str] = &[
+    "apparmor",
     "usr-is-merged",
     "base-files",
     "base-passwd",

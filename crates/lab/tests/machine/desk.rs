@@ -15,7 +15,7 @@ pub const BLOCK: usize = 64 << 10;
 pub const BLOCKS: u64 = 128;
 
 /// The appliance's unit.
-const UNIT: &str = "\
+pub const UNIT: &str = "\
 [Unit]
 Description=NBD Server for Migration
 After=network.target
@@ -111,11 +111,11 @@ pub struct Desk {
 impl Desk {
     /// Boots the appliance's generation and starts the server, or says aloud why this test cannot run.
     pub fn boot(test: &str) -> Option<Self> {
-        Self::boot_with(test, Base::Bookworm, UNIT)
+        Self::boot_with(test, Base::Bookworm, UNIT, false)
     }
 
-    /// As [`Desk::boot`], with another distribution and another unit.
-    pub fn boot_with(test: &str, base: Base, unit: &str) -> Option<Self> {
+    /// As [`Desk::boot`], with another distribution, another unit, and the operator's program too.
+    pub fn boot_with(test: &str, base: Base, unit: &str, with_nbdctl: bool) -> Option<Self> {
         if let Some(what) = lab::missing(Machine::PROGRAMS) {
             testkit::skip_or_fail(test, &what);
             return None;
@@ -132,11 +132,15 @@ impl Desk {
             std::fs::write(dir.join(name), text).expect("a new directory can be written");
         }
         let begun = Instant::now();
-        let files = [
+        let (nbdctl, config, unit) = (server.with_file_name("nbdctl"), dir.join("config"), dir.join("unit"));
+        let mut files = vec![
             (server.as_path(), "/usr/bin/nbd-server"),
-            (&dir.join("config"), "/etc/nbd-server/config"),
-            (&dir.join("unit"), "/etc/systemd/system/nbd-server.service"),
+            (&config, "/etc/nbd-server/config"),
+            (&unit, "/etc/systemd/system/nbd-server.service"),
         ];
+        if with_nbdctl {
+            files.push((&nbdctl, "/usr/bin/nbdctl"));
+        }
         let machine = Machine::boot(base, &files);
         println!("the machine is up after {:?}, {:?} with its image", machine.booted_in, begun.elapsed());
         machine
