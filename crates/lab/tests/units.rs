@@ -11,6 +11,7 @@ use testkit::{LoopDevice, TempDir};
 
 const SIZE: u64 = 8 << 20;
 const UNITS: &str = "/usr/share/doc/nbd-server-enhanced/examples/systemd";
+const DROP_IN: &str = "nbd-server.service.d/enhanced.conf";
 /// The journal knows a unit by its own name only, not by an alias.
 const JOURNAL: &str =
     "journalctl --sync; journalctl --unit $(systemctl show --property=Id --value nbd-server) --output cat";
@@ -46,6 +47,7 @@ fn the_packages_own_unit_serves_disks_and_files_where_the_original_is_not() {
     disk.configure(&machine);
     machine.sh("systemctl start nbd-server");
     disk.serves(&machine, Reload::Answered);
+    disk.closes_the_system(&machine);
 
     // The original comes later, and finds its name taken; it goes, and nothing happens to anybody.
     let mut client = machine.session("srv");
@@ -62,9 +64,7 @@ fn the_packages_own_unit_serves_disks_and_files_where_the_original_is_not() {
 #[ignore = "cargo x lab"]
 fn every_unit_serves_disks_and_files_on_the_systemd_that_it_is_for() {
     let Some((engine, disk)) = lab("every_unit_serves_disks_and_files") else { return };
-    let drop_in = format!(
-        "install -Dm644 -t /etc/systemd/system/nbd-server.service.d {UNITS}/nbd-server.service.d/enhanced.conf"
-    );
+    let drop_in = format!("install -Dm644 -t /etc/systemd/system/nbd-server.service.d {UNITS}/{DROP_IN}");
     let own = |name: &str| format!("install -Dm644 {UNITS}/{name} /etc/systemd/system/nbd-server.service");
     let cases = [
         (Base::Bookworm, drop_in.clone(), Reload::Answered),
@@ -81,6 +81,13 @@ fn every_unit_serves_disks_and_files_on_the_systemd_that_it_is_for() {
         machine.sh(&install);
         machine.sh("systemctl daemon-reload; systemctl restart nbd-server");
         disk.serves(&machine, reload);
+        disk.closes_the_system(&machine);
+        // The drop-in goes with the package: the original knows nothing of what it asks for.
+        if install.contains(DROP_IN) {
+            machine.dpkg("--remove nbd-server-enhanced");
+            machine.wait_until_it_serves("srv");
+            machine.sh(&format!("! test -e /etc/systemd/system/{DROP_IN}; ! grep -q enhanced /proc/$(cat /run/nbd-server.pid)/maps"));
+        }
     }
 }
 
@@ -143,12 +150,6 @@ impl Disk {
             client.write_with(CMD_FLAG_FUA, 0, export.as_bytes()).expect("a write");
             machine.sh(&format!("head -c {} /{export}/disk.img | grep -qx {export}", export.len()));
         }
-        // The hook ran, with nothing of the system open to it.
-        assert_eq!(
-            machine.sh("ls /tmp/hook /usr/escaped /etc/escaped /boot/escaped 2>/dev/null || true"),
-            "/tmp/hook"
-        );
-
         // Followed when the command returns, by the file and by the word; the old session goes on.
         machine.sh("printf '[later]\\nexportname = /srv/disk.img\\n' > /etc/nbd-server/conf.d/later.conf");
         machine.sh("systemctl reload nbd-server");
@@ -172,5 +173,14 @@ impl Disk {
         assert_eq!(machine.sh("systemctl show --property=Result --value nbd-server"), "success");
         machine.sh("systemctl start nbd-server");
         machine.wait_until_it_serves("srv");
+    }
+
+    /// What the server starts as root has nothing of the system open to it either.
+    fn closes_the_system(&self, machine: &Machine<'_>) {
+        let hook = "ls /tmp/hook /usr/escaped /etc/escaped /boot/escaped 2>/dev/null || true";
+        machine.sh("sed -i '/^user/d; /^group/d' /etc/nbd-server/config; rm -f /tmp/hook; systemctl restart nbd-server");
+        assert_eq!(machine.sh("ps -o user= -p $(cat /run/nbd-server.pid)"), "root");
+        assert!(machine.serves("block"));
+        assert_eq!(machine.sh(hook), "/tmp/hook", "it ran, and that is all that it could do");
     }
 }
