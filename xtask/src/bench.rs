@@ -1,7 +1,7 @@
 //! `bench`: a small fixed workload, interleaved over the servers so that a noisy machine is noisy for all. It prints
 //! ratios; it judges only whether everything ran.
 
-use crate::rivals::{NAMES, Rival, build, noise, scratch};
+use crate::rivals::{NAMES, Profile, Rival, build, noise, scratch};
 use crate::run::{Failed, Run, tool};
 use std::path::PathBuf;
 use std::time::Instant;
@@ -30,7 +30,7 @@ const WORKS: [Work; 3] = [
 
 /// All works on all servers.
 pub fn bench(_: &[String]) -> Result<(), Failed> {
-    build()?;
+    build(Profile::Release)?;
     let dir = scratch("bench")?;
     let save = |name: &str, bytes: &[u8]| -> Result<PathBuf, Failed> {
         let path = dir.join(name);
@@ -42,7 +42,7 @@ pub fn bench(_: &[String]) -> Result<(), Failed> {
     let mut rivals = Vec::new();
     for name in NAMES {
         let disk = save(&format!("disk-{name}"), &content)?;
-        rivals.extend(Rival::start(name, &disk)?);
+        rivals.extend(Rival::start(name, Profile::Release, &disk)?);
     }
     for work in &WORKS {
         if tool(work.program).is_none() {

@@ -1,7 +1,7 @@
 //! `interop`: foreign clients against ours, each result checked. The original beside ours is a test of its own:
 //! `crates/server/tests/beside.rs`.
 
-use crate::rivals::{Rival, build, noise, scratch};
+use crate::rivals::{Profile, Rival, build, noise, scratch};
 use crate::run::{Failed, Run, all, tool};
 use std::path::Path;
 
@@ -9,12 +9,13 @@ const MIB: usize = 1 << 20;
 
 /// Everything; a client that is not installed is said aloud.
 pub fn interop(_: &[String]) -> Result<(), Failed> {
-    build()?;
+    build(Profile::Dev)?;
     let dir = scratch("interop")?;
     let (disk, copy) = (dir.join("disk"), dir.join("copy"));
     let content = [noise(4 * MIB), vec![0; 8 * MIB], noise(4 * MIB)].concat();
     std::fs::write(&disk, &content).map_err(|error| Failed(error.to_string()))?;
-    let ours = Rival::start("ours", &disk)?.ok_or_else(|| Failed("our own binary is not there".into()))?;
+    let ours = Rival::start("ours", Profile::Dev, &disk)?
+        .ok_or_else(|| Failed("our own binary is not there".into()))?;
     let uri = ours.uri("disk");
     let port = ours.port.to_string();
     let copied = |what: &str| match std::fs::read(&copy) {

@@ -6,13 +6,13 @@ mod bench;
 mod check;
 mod fuzz;
 mod interop;
+mod lab;
 mod manual;
 mod packages;
 mod rivals;
 mod roff;
 mod run;
 mod tests;
-mod vm;
 
 use run::{Failed, Run};
 use std::path::Path;
@@ -39,11 +39,12 @@ const COMMANDS: &[Command] = &[
         "the manual's tables of keys, made anew from the parser's; with DIR, its pages as man reads them",
         pages,
     ),
+    ("lab", "[name]", "the long form of what runs in distributions and containers", lab::containers),
     (
         "vm",
         "[name]",
         "the server on a virtual machine, the long form: disks that come and go, ten rounds",
-        vm::vm,
+        lab::vm,
     ),
     ("bench", "", "a small fixed workload against other servers, as ratios", bench::bench),
 ];
@@ -94,8 +95,9 @@ fn pages(args: &[String]) -> Result<(), Failed> {
 
 fn demo(args: &[String]) -> Result<(), Failed> {
     packages::for_building();
-    Run::cargo(["build", "--quiet", "--release", "-p", "server", "--bins", "--example", "demo"])
+    // As the tests have it, so that nothing is built twice.
+    Run::cargo(["build", "--quiet", "-p", "server", "--bins", "--example", "demo"])
         .args(packages::server_features())
         .go("building")?;
-    Run::new(run::target().join("release/examples/demo")).args(args).go("the demo")
+    Run::new(run::target().join("debug/examples/demo")).args(args).go("the demo")
 }

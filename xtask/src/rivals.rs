@@ -17,13 +17,22 @@ pub struct Rival {
     pid_file: Option<PathBuf>,
 }
 
+/// How ours is built.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Profile {
+    /// As the tests have it: what is asked is what it does.
+    Dev,
+    /// As it is used: what is asked is how fast.
+    Release,
+}
+
 /// How each is found.
 pub const NAMES: [&str; 4] = ["ours", "nbd-server", "nbdkit", "qemu-nbd"];
 
 impl Rival {
     /// Serves `disk` under the name `disk`. `None` where the server is not installed.
-    pub fn start(name: &'static str, disk: &Path) -> Result<Option<Self>, Failed> {
-        let Some(program) = program(name) else {
+    pub fn start(name: &'static str, profile: Profile, disk: &Path) -> Result<Option<Self>, Failed> {
+        let Some(program) = program(name, profile) else {
             println!("SKIPPED: {name} is not installed");
             return Ok(None);
         };
@@ -99,18 +108,21 @@ fn configuration(port: u16, disk: &Path) -> String {
 }
 
 /// The original is the installed one; ours is what cargo built.
-fn program(name: &str) -> Option<PathBuf> {
+fn program(name: &str, profile: Profile) -> Option<PathBuf> {
+    let dir = if profile == Profile::Release { "release" } else { "debug" };
     match name {
-        "ours" => Some(target().join("release/nbd-server")).filter(|file| file.is_file()),
+        "ours" => Some(target().join(dir).join("nbd-server")).filter(|file| file.is_file()),
         name => tool(name),
     }
 }
 
 /// Builds ours.
-pub fn build() -> Result<(), Failed> {
-    Run::cargo(["build", "--quiet", "--release", "-p", "server"])
+pub fn build(profile: Profile) -> Result<(), Failed> {
+    let release = (profile == Profile::Release).then_some("--release");
+    Run::cargo(["build", "--quiet", "-p", "server", "--bins"])
+        .args(release)
         .args(server_features())
-        .go("the release binary")
+        .go("the server")
 }
 
 /// A new directory below cargo's, for disks and configurations.

@@ -18,7 +18,6 @@ pub fn everything(_: &[String]) -> Result<(), Failed> {
     packages::provide();
     let features = packages::server_features();
     all([
-        Run::cargo(["build", "--release", "-p", "server"]).args(features).go("the release binary"),
         Run::cargo(["test", "--workspace", "--no-fail-fast"]).args(features).go("cargo test --workspace"),
         loom(),
         crate::demo(&[]),

@@ -210,7 +210,16 @@ fn no_file_names_a_machine_or_a_registry() {
     let mut problems = Vec::new();
     let all =
         ["crates", "xtask", "fuzz", "interop", "docs", "examples", "packaging", ".ci", ".cargo", "bench"];
-    let tops = ["Cargo.toml", "deny.toml", "README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md"];
+    let tops = [
+        "Dockerfile",
+        ".dockerignore",
+        "Cargo.toml",
+        "deny.toml",
+        "README.md",
+        "ARCHITECTURE.md",
+        "CONTRIBUTING.md",
+        "CHANGELOG.md",
+    ];
     let here = tops.into_iter().filter(|file| root().join(file).is_file()).map(str::to_owned);
     for file in all.iter().flat_map(|dir| files(dir, "")).chain(here) {
         let Ok(text) = std::fs::read_to_string(root().join(&file)) else { continue };

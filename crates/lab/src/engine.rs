@@ -165,5 +165,7 @@ impl Drop for Engine {
         let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
         let _ = pid.map(|pid| kill_process(pid, Signal::TERM));
         let _ = self.child.wait();
+        // Of containers in the host's network; it keeps the directory from being removed.
+        run(Command::new("umount").arg("--lazy").arg(self.dir.join("exec/netns/default")));
     }
 }

@@ -1,6 +1,6 @@
 //! `nbdctl deploy` on an appliance: Debian's package with its service under systemd, the journal, and what the Docker build
 //! made.
-#![allow(missing_docs)]
+#![allow(missing_docs, reason = "the whole file is a test")]
 
 use lab::{Appliance, Base, Engine, Product, Ran};
 use std::time::Duration;

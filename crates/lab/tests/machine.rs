@@ -1,6 +1,6 @@
 //! The server on a whole machine of the appliance's generation: disks that really come and go under it, systemd as the
 //! first process, the kernel's own client.
-#![allow(missing_docs)]
+#![allow(missing_docs, reason = "the whole file is a test")]
 
 #[path = "machine/desk.rs"]
 mod desk;

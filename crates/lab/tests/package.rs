@@ -1,5 +1,5 @@
 //! The Debian package: put over a running original, upgraded, removed; and never at the cost of a session.
-#![allow(missing_docs)]
+#![allow(missing_docs, reason = "the whole file is a test")]
 
 mod common;
 
@@ -44,7 +44,7 @@ fn takes_over_and_gives_back(machine: &Machine<'_>) {
     let mut client = machine.session("disk");
     client.write(0, b"written to the original").expect("it serves");
     let pid = machine.pid();
-    let said = machine.dpkg("--install /root/ours.deb");
+    let said = machine.dpkg("--install /opt/ours.deb");
     assert!(said.contains(ADVICE), "{said}");
     assert_eq!(machine.pid(), pid, "nobody restarted it");
     assert_eq!(client.read(0, 23).expect("the session goes on"), b"written to the original");
@@ -61,7 +61,7 @@ fn takes_over_and_gives_back(machine: &Machine<'_>) {
     // An upgrade and a downgrade under a session leave it alone, and follow when there is none.
     let pid = machine.pid();
     for package in ["newer", "ours"] {
-        let said = machine.dpkg(&format!("--install /root/{package}.deb"));
+        let said = machine.dpkg(&format!("--install /opt/{package}.deb"));
         assert!(said.contains("(sessions: 1)") && said.contains(ADVICE), "{said}");
         assert_eq!(machine.pid(), pid, "nobody restarted it");
     }
@@ -70,7 +70,7 @@ fn takes_over_and_gives_back(machine: &Machine<'_>) {
     machine.appliance.wait_for("test -z \"$(nbdctl sessions --ids)\"");
     for package in ["newer", "ours"] {
         let pid = machine.pid();
-        let said = machine.dpkg(&format!("--install /root/{package}.deb"));
+        let said = machine.dpkg(&format!("--install /opt/{package}.deb"));
         machine.wait_until_it_serves("disk");
         assert!(!said.contains(ADVICE) && machine.pid() != pid, "it has no session: {said}");
         assert_eq!(machine.program(), OURS);
@@ -78,7 +78,7 @@ fn takes_over_and_gives_back(machine: &Machine<'_>) {
 
     // The original moves underneath, and we stay where we are.
     for package in ["original", "respelt", "original"] {
-        machine.dpkg(&format!("--install /root/{package}.deb"));
+        machine.dpkg(&format!("--install /opt/{package}.deb"));
         assert_eq!(machine.sh("readlink -f /usr/bin/nbd-server /bin/nbd-server"), format!("{OURS}\n{OURS}"));
         assert_eq!(machine.sh(&format!("sha256sum < $({KEPT})")), original, "and it is kept, once");
     }
@@ -106,7 +106,7 @@ fn the_package_comes_and_goes_without_systemd() {
         println!("{base:?}");
         let image = engine.base(base, &["nbd-server", "procps"]);
         let container = Container::run(&engine, &["--network=none", &image, "sleep", "infinity"]);
-        container.copy_in(&common::package(&engine), "/root/ours.deb");
+        container.copy_in(&common::package(&engine), "/opt/ours.deb");
         container.write("/etc/nbd-server/config", "[generic]\n[disk]\nexportname = /srv/disk.img\n");
         let sh = |text: &str| container.sh(text).ok();
         // Signs of an init; without one, packages start and stop nothing.
@@ -117,7 +117,7 @@ fn the_package_comes_and_goes_without_systemd() {
 
         sh("/etc/init.d/nbd-server start");
         container.wait_for("test -e /proc/$(cat /run/nbd-server.pid)/exe");
-        let ran = container.sh("dpkg --install /root/ours.deb");
+        let ran = container.sh("dpkg --install /opt/ours.deb");
         assert!(ran.is_ok() && ran.err.contains("in a maintenance window"), "{ran}");
         assert_ne!(program(), OURS, "it goes on");
         sh("/etc/init.d/nbd-server stop");
@@ -126,7 +126,7 @@ fn the_package_comes_and_goes_without_systemd() {
         assert_eq!(sh("nbdctl exports --names"), "disk");
         // It has no session: it follows. The script takes its time.
         let pid = sh("cat /run/nbd-server.pid");
-        sh("dpkg --install /root/ours.deb");
+        sh("dpkg --install /opt/ours.deb");
         assert!(sh("cat /run/nbd-server.pid") != pid && program() == OURS);
 
         sh("dpkg --purge nbd-server-enhanced");

@@ -1,5 +1,5 @@
 //! The hardened units on whole machines: what the server does for its users it still does, and what it never needs is closed.
-#![allow(missing_docs)]
+#![allow(missing_docs, reason = "the whole file is a test")]
 
 mod common;
 
@@ -19,7 +19,10 @@ const JOURNAL: &str =
 const CONFIG: &str = "[generic]\nuser = nbd\ngroup = nbd\nunixsock = /shared/nbd.sock\nduallisten = true\nallowlist = true\n\
                       includedir = /etc/nbd-server/conf.d\n\
                       [block]\nexportname = DEVICE\nprerun = touch /tmp/hook /usr/escaped /etc/escaped /boot/escaped; true\n\
-                      [srv]\nexportname = /srv/disk.img\n[home]\nexportname = /home/disk.img\n";
+                      [srv]\nexportname = /srv/disk.img\n[home]\nexportname = HOME/disk.img\n";
+
+/// What `ProtectHome=` would close.
+const HOME: &str = "/home";
 
 /// Whether `systemctl reload` learns how a reload ended.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -33,7 +36,7 @@ fn the_packages_own_unit_serves_disks_and_files_where_the_original_is_not() {
     let Some((engine, disk)) = lab("the_packages_own_unit_serves_disks_and_files") else { return };
     let machine = disk.machine(&engine, Base::Bookworm);
     machine.dpkg("--purge nbd-server");
-    let said = machine.dpkg("--install /root/ours.deb");
+    let said = machine.dpkg("--install /opt/ours.deb");
     assert_eq!(machine.sh("systemctl is-enabled nbd-server nbd-server-enhanced"), "alias\nenabled", "{said}");
     assert_eq!(
         machine.sh("systemctl is-active nbd-server || true"),
@@ -47,7 +50,7 @@ fn the_packages_own_unit_serves_disks_and_files_where_the_original_is_not() {
     // The original comes later, and finds its name taken; it goes, and nothing happens to anybody.
     let mut client = machine.session("srv");
     let pid = machine.pid();
-    machine.dpkg("--install /root/original.deb");
+    machine.dpkg("--install /opt/original.deb");
     machine.sh("systemctl daemon-reload");
     assert_eq!(machine.pid(), pid, "it runs on");
     assert_eq!(machine.sh("systemctl show --property=Id --value nbd-server"), "nbd-server-enhanced.service");
@@ -73,7 +76,7 @@ fn every_unit_serves_disks_and_files_on_the_systemd_that_it_is_for() {
     for (base, install, reload) in cases {
         println!("{base:?}: {install}");
         let machine = disk.machine(&engine, base);
-        machine.dpkg("--install /root/ours.deb");
+        machine.dpkg("--install /opt/ours.deb");
         disk.configure(&machine);
         machine.sh(&install);
         machine.sh("systemctl daemon-reload; systemctl restart nbd-server");
@@ -110,7 +113,8 @@ impl Disk {
         machine.sh("mkdir -p /etc/nbd-server/conf.d; id nbd 2>/dev/null || useradd --system nbd");
         machine.sh("for dir in srv home; do truncate -s 8M /$dir/disk.img; chown nbd: /$dir/disk.img; done");
         machine.sh(&format!("chown nbd: {} /etc/nbd-server/conf.d /shared", self.device.path().display()));
-        let config = CONFIG.replace("DEVICE", &self.device.path().display().to_string());
+        let config =
+            CONFIG.replace("DEVICE", &self.device.path().display().to_string()).replace("HOME", HOME);
         machine.appliance.write("/etc/nbd-server/config", &config);
     }
 
@@ -149,7 +153,7 @@ impl Disk {
         machine.sh("printf '[later]\\nexportname = /srv/disk.img\\n' > /etc/nbd-server/conf.d/later.conf");
         machine.sh("systemctl reload nbd-server");
         assert!(machine.serves("later"), "at once");
-        machine.sh("nbdctl add word /home/disk.img readonly=true");
+        machine.sh(&format!("nbdctl add word {HOME}/disk.img readonly=true"));
         assert!(machine.serves("word"), "at once");
         machine.sh("nbdctl remove word; rm /etc/nbd-server/conf.d/later.conf; systemctl reload nbd-server");
         assert!(!machine.serves("later") && client.read(4096, 18).is_ok());

@@ -9,27 +9,27 @@ use testkit::{Client, TempDir};
 const CONFIG: &str = "[generic]\nunixsock = /shared/nbd.sock\nduallisten = true\nallowlist = true\n\
                       includedir = /etc/nbd-server/conf.d\n[disk]\nexportname = /srv/disk.img\n";
 
-/// Makes a package of what is installed, as `/root/original.deb`, and one as a later release would have it, where the program
+/// Makes a package of what is installed, as `/opt/original.deb`, and one as a later release would have it, where the program
 /// lies under the path's other spelling.
 const REPACK: &str = r"
-    mkdir -p /root/o/DEBIAN
+    mkdir -p /opt/o/DEBIAN
     dpkg-query --listfiles nbd-server | while read -r path; do
-        if test -d $path; then mkdir -p /root/o$path; elif test -e $path; then cp -a $path /root/o$path; fi
+        if test -d $path; then mkdir -p /opt/o$path; elif test -e $path; then cp -a $path /opt/o$path; fi
     done
     for part in preinst postinst prerm postrm config templates conffiles; do
-        if test -e /var/lib/dpkg/info/nbd-server.$part; then cp /var/lib/dpkg/info/nbd-server.$part /root/o/DEBIAN/; fi
+        if test -e /var/lib/dpkg/info/nbd-server.$part; then cp /var/lib/dpkg/info/nbd-server.$part /opt/o/DEBIAN/; fi
     done
-    dpkg-query --status nbd-server | sed '/^Status:/d; /^Conffiles:/d; /^ \/etc/d' > /root/o/DEBIAN/control
-    dpkg-deb -Znone --build /root/o /root/original.deb
-    mkdir -p /root/o/bin /root/o/usr/bin
-    if test -e /root/o/bin/nbd-server; then from=bin to=usr/bin; else from=usr/bin to=bin; fi
-    mv /root/o/$from/nbd-server /root/o/$to/
-    sed -i 's/^Version: .*/Version: 9:9/' /root/o/DEBIAN/control
-    dpkg-deb -Znone --build /root/o /root/respelt.deb";
+    dpkg-query --status nbd-server | sed '/^Status:/d; /^Conffiles:/d; /^ \/etc/d' > /opt/o/DEBIAN/control
+    dpkg-deb -Znone --build /opt/o /opt/original.deb
+    mkdir -p /opt/o/bin /opt/o/usr/bin
+    if test -e /opt/o/bin/nbd-server; then from=bin to=usr/bin; else from=usr/bin to=bin; fi
+    mv /opt/o/$from/nbd-server /opt/o/$to/
+    sed -i 's/^Version: .*/Version: 9:9/' /opt/o/DEBIAN/control
+    dpkg-deb -Znone --build /opt/o /opt/respelt.deb";
 
-const NEWER: &str = "dpkg-deb --raw-extract /root/ours.deb /root/n;
-    sed -i 's/^Version: .*/Version: 99.0-1/' /root/n/DEBIAN/control;
-    dpkg-deb -Znone --build --root-owner-group /root/n /root/newer.deb";
+const NEWER: &str = "dpkg-deb --raw-extract /opt/ours.deb /opt/n;
+    sed -i 's/^Version: .*/Version: 99.0-1/' /opt/n/DEBIAN/control;
+    dpkg-deb -Znone --build --root-owner-group /opt/n /opt/newer.deb";
 
 /// The machine.
 pub struct Machine<'a> {
@@ -45,7 +45,7 @@ impl<'a> Machine<'a> {
         let volume = format!("--volume={}:/shared", shared.path().display());
         let appliance = Appliance::start(engine, base, &[&[volume.as_str()], args].concat());
         let machine = Self { appliance, shared };
-        machine.appliance.copy_in(&package(engine), "/root/ours.deb");
+        machine.appliance.copy_in(&package(engine), "/opt/ours.deb");
         machine.sh(REPACK);
         machine.appliance.write("/etc/nbd-server/config", CONFIG);
         machine.sh("truncate -s 16M /srv/disk.img");
@@ -58,7 +58,7 @@ impl<'a> Machine<'a> {
         self.appliance.sh(text).ok()
     }
 
-    /// Makes a second build with a higher version, as `/root/newer.deb`.
+    /// Makes a second build with a higher version, as `/opt/newer.deb`.
     pub fn make_newer(&self) {
         self.sh(NEWER);
     }
