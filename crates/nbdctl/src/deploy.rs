@@ -31,11 +31,12 @@ use backup::Manifest;
 use jiff::Timestamp;
 use listing::{Announced, Seen, promised};
 use look::{Scene, look};
-use preflight::{Facts, Verdict, decide};
+use preflight::{Facts, Verdict, decide, lost};
 use program::{Kind, Program, compare_with_sums};
 use rehearsal::rehearse;
 use room::{free, obstacles};
 use state::{Lock, State};
+use std::cell::Cell;
 use std::fs;
 use std::path::Path;
 use steps::Job;
@@ -142,6 +143,8 @@ fn put_in_place(work: &mut Work<'_, '_>, wanted: &Deploy) -> Result<Exit, String
         manifest: &manifest,
         dir: &place.backups,
         finishes: false,
+        may_cut: place.yes,
+        restarted: Cell::new(false),
     };
     carry_out(work, &job, &verdict, place)
 }
@@ -150,24 +153,36 @@ fn put_back(work: &mut Work<'_, '_>, wanted: &Rollback) -> Result<Exit, String> 
     let place = &wanted.place;
     let _lock = lock(place)?;
     let left = State::left(&place.backups)?;
+    let target = place.target.as_ref().map(|path| fs::canonicalize(path).unwrap_or_else(|_| path.clone()));
     let chosen = match &left {
         Some(left) => {
             work.say(left);
             match backup::read(&backup::manifest_path(&left.backup)) {
                 Ok(manifest) => manifest,
                 // The manifest is there before anything is replaced.
-                Err(_) => return forget(work, left, place),
+                Err(_) if left.step == "backup" => return forget(work, left, place),
+                Err(why) => {
+                    let (backup, target) = (left.backup.display(), left.target.display());
+                    return Err(format!(
+                        "{why}\n{left}\nput {backup} back to {target} by hand, restart, and remove {}",
+                        state::path(&place.backups).display()
+                    ));
+                }
             }
         }
-        None => backup::choose(&backup::all(&place.backups)?, wanted.to.as_deref())?,
+        None => backup::choose(&backup::all(&place.backups)?, wanted.to.as_deref(), target.as_deref())?,
     };
+    if let Some(target) = target.filter(|target| *target != chosen.target) {
+        let (backup, of, target) = (chosen.backup.display(), chosen.target.display(), target.display());
+        return Err(format!("{backup} is a backup of {of}, and not of {target}"));
+    }
     backup::check(&chosen.backup, &chosen.from.sha256)?;
     let old = Program { path: chosen.backup.clone(), ..chosen.from.clone() };
     work.say(format!("back to: {old}, which was replaced at {}", chosen.at));
     let mut scene = look(work, place, Some(&chosen))?;
     scene.startup = startup_for_rollback(work, &scene, &old, &chosen, place);
     scene.look_at_exports(work);
-    let runs_it = runs_what_is_in_place(&scene);
+    let runs_it = scene.runs_bytes_of(&scene.in_place);
     if old.sha256 == scene.in_place.sha256 && (left.is_none() || runs_it) {
         let exit = in_place_already(work, &scene, place)?;
         if exit == Exit::Done && !place.dry_run {
@@ -176,11 +191,15 @@ fn put_back(work: &mut Work<'_, '_>, wanted: &Rollback) -> Result<Exit, String> 
         return Ok(exit);
     }
     let finishes = left.is_some();
-    let mut verdict = preflight(work, &scene, &old, &Place { yes: place.yes || finishes, ..place.clone() })?;
+    // What is half done is finished, but no session ends by it that nobody asked about.
+    let cuts = !scene.clients.is_empty() && !scene.runs_bytes_of(&old);
+    let asked_to_cut = place.yes;
+    let place = &Place { yes: place.yes || (finishes && !cuts), ..place.clone() };
+    let mut verdict = preflight(work, &scene, &old, place)?;
     let before =
         if finishes { chosen.exports.clone() } else { scene.now.clone().unwrap_or(chosen.exports.clone()) };
     if finishes {
-        verdict.announced.lost.extend(lost(&scene, &before));
+        verdict.announced.lost.extend(lost(scene.startup.as_ref(), &before));
     }
     let mut manifest = manifest("rollback", &scene, &old, place, before.clone());
     if finishes {
@@ -194,22 +213,10 @@ fn put_back(work: &mut Work<'_, '_>, wanted: &Rollback) -> Result<Exit, String> 
         manifest: &manifest,
         dir: &place.backups,
         finishes,
+        may_cut: asked_to_cut,
+        restarted: Cell::new(false),
     };
     carry_out(work, &job, &verdict, place)
-}
-
-/// What of an earlier look cannot be served whoever serves.
-fn lost(scene: &Scene, before: &[Seen]) -> std::collections::BTreeMap<String, String> {
-    let facts = Facts {
-        coming: Kind::Original,
-        startup: scene.startup.as_ref(),
-        now: Some(before),
-        clients: &[],
-        room_for_backup: (0, 0),
-        room_for_target: (0, 0),
-        obstacles: Vec::new(),
-    };
-    decide(&facts).announced.lost
 }
 
 /// Somebody of ours is asked what a start comes to: what is in place, or what comes back; else what was known then.
@@ -243,10 +250,6 @@ fn forget(work: &mut Work<'_, '_>, left: &State, place: &Place) -> Result<Exit, 
     Ok(Exit::Done)
 }
 
-fn runs_what_is_in_place(scene: &Scene) -> bool {
-    scene.runs.as_ref().is_some_and(|runs| runs.sha256 == scene.in_place.sha256)
-}
-
 /// Nothing is left to do but to see that it serves.
 fn in_place_already(work: &mut Work<'_, '_>, scene: &Scene, place: &Place) -> Result<Exit, String> {
     let target = scene.target.path.display();
@@ -257,7 +260,7 @@ fn in_place_already(work: &mut Work<'_, '_>, scene: &Scene, place: &Place) -> Re
             scene.manager
         ));
     };
-    if !runs_what_is_in_place(scene) {
+    if !scene.runs_bytes_of(&scene.in_place) {
         return Err(format!(
             "{target} has these bytes already, and process {} executes another file: restart it ({})",
             process.pid, scene.manager
@@ -269,8 +272,14 @@ fn in_place_already(work: &mut Work<'_, '_>, scene: &Scene, place: &Place) -> Re
     }
     work.step("verify")?;
     let (before, announced) = (scene.now.clone().unwrap_or_default(), Announced::default());
-    let expected =
-        Expected { scene, kind: scene.in_place.kind, before: &before, announced: &announced, gone: None };
+    let expected = Expected {
+        scene,
+        kind: scene.in_place.kind,
+        before: &before,
+        announced: &announced,
+        gone: None,
+        sighup: scene.settled,
+    };
     verify(work, &expected)?;
     work.say("done: it was in place, and serves");
     Ok(Exit::Done)

@@ -143,13 +143,14 @@ pub fn read(path: &Path) -> Result<Manifest, String> {
     Ok(manifest)
 }
 
-/// The backup that comes back: the one that is named, else the newest that a deploy made.
+/// The backup that comes back: the one that is named, else the newest that a deploy made, of this target where one is said.
 ///
 /// # Errors
 /// There is none.
-pub fn choose(found: &[Manifest], named: Option<&Path>) -> Result<Manifest, String> {
+pub fn choose(found: &[Manifest], named: Option<&Path>, target: Option<&Path>) -> Result<Manifest, String> {
     let Some(named) = named else {
-        let newest = found.iter().find(|one| one.verb == "deploy").cloned();
+        let of_target = |one: &Manifest| target.is_none_or(|target| one.target == target);
+        let newest = found.iter().find(|one| one.verb == "deploy" && of_target(one)).cloned();
         return newest.ok_or_else(|| "no deploy has left a backup to go back to".into());
     };
     let is = |one: &&Manifest| one.backup == named || one.backup.file_name() == Some(named.as_os_str());
@@ -193,12 +194,16 @@ mod tests {
             manifest("deploy", "3", "cccc"),
             manifest("deploy", "2", "bbbb"),
         ];
-        let chosen = |named: Option<&str>| choose(&found, named.map(Path::new)).map(|one| one.at);
+        let chosen = |named: Option<&str>| choose(&found, named.map(Path::new), None).map(|one| one.at);
         assert_eq!(chosen(None).as_deref(), Ok("3"));
         assert_eq!(chosen(Some("nbd-server-2-bbbbbbbbbbbb")).as_deref(), Ok("2"));
         assert_eq!(chosen(Some("/b/nbd-server-2-bbbbbbbbbbbb")).as_deref(), Ok("2"));
         assert!(chosen(Some("/b/other")).is_err_and(|why| why.contains("--list")));
-        assert!(choose(&[], None).is_err());
+        let other = Manifest { target: "/other".into(), ..manifest("deploy", "9", "dddd") };
+        let found = [other, found[1].clone()];
+        let of = |target: &str| choose(&found, None, Some(Path::new(target))).map(|one| one.at);
+        assert_eq!((of("/t").as_deref(), of("/other").as_deref()), (Ok("3"), Ok("9")));
+        assert!(choose(&[], None, None).is_err());
     }
 
     #[test]

@@ -41,6 +41,8 @@ pub struct Scene {
     pub now: Option<Vec<Seen>>,
     /// Who is connected.
     pub clients: Vec<String>,
+    /// The server says itself that a reload would change nothing.
+    pub settled: bool,
 }
 
 /// Looks at everything but exports and clients.
@@ -80,7 +82,9 @@ pub fn look(work: &mut Work<'_, '_>, place: &Place, manifest: Option<&Manifest>)
     work.say(format!("target: {in_place}"));
     target.notes.iter().for_each(|note| work.say(note));
     // What a script executes in the end need not answer as the script does.
-    let runs = if is_script(&target.path) { process.as_ref().map(|_| in_place.clone()) } else { runs? };
+    let itself = process.as_ref().is_some_and(|one| one.exe == target.path);
+    let by_script = is_script(&target.path) && !itself;
+    let runs = if by_script { process.as_ref().map(|_| in_place.clone()) } else { runs? };
     if process.as_ref().is_some_and(|one| one.replaced) {
         work.say("the server that runs was started from a file that is not there any more");
     }
@@ -108,6 +112,7 @@ pub fn look(work: &mut Work<'_, '_>, place: &Place, manifest: Option<&Manifest>)
         startup: None,
         now: None,
         clients: Vec::new(),
+        settled: false,
     })
 }
 
@@ -164,10 +169,7 @@ impl Scene {
     pub fn look_at_exports(&mut self, work: &mut Work<'_, '_>) {
         let (Some(process), Some(runs)) = (self.process.clone(), self.runs.clone()) else { return };
         let client = self.client();
-        self.clients = match client.as_ref().and_then(sessions) {
-            Some(sessions) => sessions.iter().map(session).collect(),
-            None => clients::of(&process),
-        };
+        self.clients = connected(&process, client.as_ref());
         match self.clients.is_empty() {
             true => work.say("clients: nobody is connected"),
             false => self.clients.iter().for_each(|client| work.say(format!("client: {client}"))),
@@ -182,8 +184,20 @@ impl Scene {
         }
         if let Some(plan) = client.filter(|_| runs.kind == Kind::Enhanced).as_ref().and_then(ask_for_plan) {
             work.say("what a reload would do, as its own plan says:");
-            plan.iter().for_each(|line| work.say(format!("  {line}")));
+            told(&plan).iter().for_each(|line| work.say(format!("  {line}")));
+            self.settled = changes_nothing(&plan);
         }
+    }
+
+    /// Who is connected to the server of before at this moment; nobody where it has ended.
+    pub fn connected_now(&self) -> Vec<String> {
+        let process = self.process.as_ref().filter(|process| process.is_alive());
+        process.map(|process| connected(process, self.client().as_ref())).unwrap_or_default()
+    }
+
+    /// The server that runs executes these bytes.
+    pub fn runs_bytes_of(&self, program: &Program) -> bool {
+        self.runs.as_ref().is_some_and(|runs| runs.sha256 == program.sha256)
     }
 
     fn client(&self) -> Option<Client> {
@@ -204,10 +218,24 @@ fn session(session: &Session) -> String {
     format!("{peer} has {} ({path}) open since {}", name(&session.export), session.since)
 }
 
+fn connected(process: &Process, client: Option<&Client>) -> Vec<String> {
+    match client.and_then(sessions) {
+        Some(sessions) => sessions.iter().map(session).collect(),
+        None => clients::of(process),
+    }
+}
+
+fn ask_for_plan(client: &Client) -> Option<Plan> {
+    client.ask(&Ask::get(Route::v1("plan").within(client.timeout()))).ok()?.value().ok()
+}
+
 /// As `nbdctl plan` shows it.
-fn ask_for_plan(client: &Client) -> Option<Vec<String>> {
-    let plan: Plan = client.ask(&Ask::get(Route::v1("plan").within(client.timeout()))).ok()?.value().ok()?;
+fn told(plan: &Plan) -> Vec<String> {
     let (mut out, mut err) = (Vec::new(), Vec::new());
-    plan::say(&plan, None, &mut Output::new(&mut out, &mut err, false));
-    Some(String::from_utf8_lossy(&out).lines().map(Into::into).collect())
+    plan::say(plan, None, &mut Output::new(&mut out, &mut err, false));
+    String::from_utf8_lossy(&out).lines().map(Into::into).collect()
+}
+
+fn changes_nothing(plan: &Plan) -> bool {
+    plan.steps.is_empty() && plan.settings.is_empty() && plan.refused.is_empty()
 }

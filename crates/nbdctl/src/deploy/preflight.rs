@@ -65,6 +65,15 @@ pub fn decide(facts: &Facts<'_>) -> Verdict {
     verdict
 }
 
+/// What of an earlier look cannot be served whoever serves, and why.
+pub fn lost(startup: Option<&Startup>, before: &[Seen]) -> BTreeMap<String, String> {
+    let mut verdict = Verdict::default();
+    if let Some(startup) = startup {
+        compare(startup, before, &mut verdict);
+    }
+    verdict.announced.lost
+}
+
 /// Whether it starts at all. The original starts with all files or not at all.
 fn judge_start(coming: Kind, startup: &Startup, verdict: &mut Verdict) {
     for refused in &startup.refused {

@@ -83,9 +83,16 @@ pub fn prove(work: &Work<'_, '_>, process: &Process, controlsock: Option<&Path>)
     found.unwrap_or_else(|| Err(nowhere()))
 }
 
-/// Lines of a process in the journal that are errors; none where there is no journal.
+/// Lines of a process in the journal that are errors of its own; none where there is no journal.
 pub fn errors_in_journal(pid: u32) -> Option<Vec<String>> {
-    journal(pid, &["-p", "err"]).map(|text| text.lines().map(Into::into).collect())
+    let text = journal(pid, &["-p", "err"])?;
+    Some(text.lines().filter(|line| !is_answer(line)).map(Into::into).collect())
+}
+
+/// What a server calls an error and only tells a client no: the look at its exports is such a client.
+fn is_answer(line: &str) -> bool {
+    line == "Client tried disallowed list option"
+        || (line.starts_with("export ") && line.contains(" refused to "))
 }
 
 fn journal(pid: u32, more: &[&str]) -> Option<String> {
@@ -93,8 +100,11 @@ fn journal(pid: u32, more: &[&str]) -> Option<String> {
         return None;
     }
     let of = format!("_PID={pid}");
-    let words: Vec<&str> =
-        [of.as_str(), "-o", "cat", "-q", "--no-pager"].into_iter().chain(more.iter().copied()).collect();
+    // Of this boot: the number was another process's before.
+    let words: Vec<&str> = ["-b", of.as_str(), "-o", "cat", "-q", "--no-pager"]
+        .into_iter()
+        .chain(more.iter().copied())
+        .collect();
     ask("journalctl", &words, None).ok().filter(|ran| ran.is_well()).map(|ran| ran.out)
 }
 

@@ -9,9 +9,14 @@ use super::state::State;
 use super::verify::{Expected, verify};
 use super::work::Work;
 use crate::exit::Exit;
+use std::cell::Cell;
 use std::fs;
 use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// How long a connection of our own may still be counted after its end.
+const LINGERS: Duration = Duration::from_secs(2);
 
 /// What is to be done.
 pub struct Job<'a> {
@@ -29,6 +34,10 @@ pub struct Job<'a> {
     pub dir: &'a Path,
     /// What is in place is of a run that was broken off: it is neither kept nor gone back to.
     pub finishes: bool,
+    /// Sessions may end by it, those too that began after the look.
+    pub may_cut: bool,
+    /// The command that restarts was run: whoever served before may have been told to end.
+    pub restarted: Cell<bool>,
 }
 
 impl Job<'_> {
@@ -71,10 +80,34 @@ impl Job<'_> {
                 self.new.path.display()
             ));
         }
+        if self.finishes && self.scene.runs_bytes_of(self.new) {
+            self.begin(work, "verify")?;
+            work.say("the server was not restarted: it serves on as it did");
+            let expected = Expected { gone: None, sighup: false, ..self.expected(self.new) };
+            return verify(work, &expected);
+        }
         self.begin(work, "restart")?;
+        self.nobody_came(work)?;
         self.restart(work, self.new.kind)?;
         self.begin(work, "verify")?;
         verify(work, &self.expected(self.new))
+    }
+
+    /// Between the look and the restart a job may have begun.
+    fn nobody_came(&self, work: &Work<'_, '_>) -> Result<(), String> {
+        if self.may_cut {
+            return Ok(());
+        }
+        // The look itself was a client, which the server may not have let go of yet.
+        let mut came = Vec::new();
+        let nobody = || {
+            came = self.scene.connected_now();
+            came.is_empty().then_some(())
+        };
+        match work.poll(Instant::now() + LINGERS, nobody)? {
+            Some(()) => Ok(()),
+            None => Err(format!("somebody has connected meanwhile: {}", came.join("; "))),
+        }
     }
 
     fn restart(&self, work: &mut Work<'_, '_>, coming: Kind) -> Result<(), String> {
@@ -86,6 +119,7 @@ impl Job<'_> {
                 removed.map_or_else(|error| format!("cannot be removed: {error}"), |()| "is removed".into());
             work.say(format!("the socket {} is in the way of the original, and {how}", socket.display()));
         }
+        self.restarted.set(true);
         self.scene.manager.restart(work)
     }
 
@@ -113,6 +147,7 @@ impl Job<'_> {
             before: self.before,
             announced: self.announced,
             gone: self.scene.process.as_ref(),
+            sighup: true,
         }
     }
 
@@ -124,7 +159,7 @@ impl Job<'_> {
         }
         let old = &self.scene.in_place;
         let target = &self.scene.target.path;
-        if sha256(target).is_ok_and(|is| is == old.sha256) && !self.was_restarted() {
+        if sha256(target).is_ok_and(|is| is == old.sha256) && !self.was_restarted() && !self.restarted.get() {
             backup::forget(&self.manifest.backup);
             work.say(format!(
                 "{} was not touched and the server was not restarted: it serves on",
@@ -158,13 +193,21 @@ impl Job<'_> {
         }
         replace::put(backup, target, &old.sha256)?;
         work.say(format!("{} has the bytes of {} again, by rename", target.display(), backup.display()));
-        if !self.was_restarted() && self.scene.process.is_some() {
-            work.say("the server was not restarted: it serves on as it did");
-            return Ok(());
-        }
-        self.restart(work, old.kind)?;
         // Where none served before, nothing is asked of it.
         let before = self.scene.now.as_deref().unwrap_or_default();
+        if !self.was_restarted() && self.scene.process.is_some() {
+            // A restart that was broken off may have told it to end.
+            let as_before = Expected { gone: None, before, sighup: false, ..self.expected(old) };
+            let serves = if self.restarted.get() { verify(work, &as_before) } else { Ok(()) };
+            match serves {
+                Ok(()) => {
+                    work.say("the server was not restarted: it serves on as it did");
+                    return Ok(());
+                }
+                Err(why) => work.say(format!("it does not serve on: {why}")),
+            }
+        }
+        self.restart(work, old.kind)?;
         verify(work, &Expected { gone: None, before, ..self.expected(old) })
     }
 

@@ -21,6 +21,8 @@ pub struct Expected<'a> {
     pub announced: &'a Announced,
     /// The process that must not be there any more; none where nothing was restarted.
     pub gone: Option<&'a Process>,
+    /// SIGHUP is sent: a reload changes nothing, since the server has just read its files, or says so itself.
+    pub sighup: bool,
 }
 
 /// Looks at process, service, exports, reload and journal.
@@ -138,6 +140,10 @@ fn check_exports(work: &mut Work<'_, '_>, expected: &Expected<'_>, process: &Pro
 fn check_reload(work: &mut Work<'_, '_>, expected: &Expected<'_>, process: &Process) -> Result<(), String> {
     if expected.kind == Kind::Original {
         work.say("SIGHUP: not sent: the original may crash by it");
+        return Ok(());
+    }
+    if !expected.sighup {
+        work.say("SIGHUP: not sent: the server was not restarted, and a reload may change what it serves");
         return Ok(());
     }
     let control = expected.scene.controlsock();

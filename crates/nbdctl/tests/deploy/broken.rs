@@ -56,3 +56,45 @@ fn a_deploy_that_was_killed_before_it_replaced_anything_is_forgotten() {
     assert_eq!(machine.names("backups"), ["lock"]);
     machine.serves(false, &["a"]);
 }
+
+/// A file system that has lost the manifest has not lost the copy, which may be the last one.
+#[test]
+fn without_a_readable_manifest_the_copy_of_what_was_there_is_kept() {
+    let Some(machine) = Machine::new(&["a", "b"]) else { return no_original() };
+    let original = fs::read(machine.target()).expect("read");
+    killed_in(&machine, "verify");
+    let kept = machine.names("backups");
+    let manifest = kept.iter().find(|name| name.starts_with("nbd-server-") && name.ends_with(".json"));
+    let manifest = machine.backups().join(manifest.expect("a manifest"));
+    fs::write(&manifest, "{").expect("written");
+    machine.run("rollback", &[]).ends(1, &["REFUSED: ", " by hand, restart, and remove "]);
+    assert_eq!(machine.names("backups"), kept);
+    assert!(fs::read(manifest.with_extension("")).expect("read") == original);
+}
+
+#[test]
+fn what_was_broken_off_is_finished_without_ending_a_session_that_nobody_asked_about() {
+    let Some(machine) = Machine::new(&["a", "b"]) else { return no_original() };
+    killed_in(&machine, "verify");
+    machine.wait("it serves", || fs::copy(machine.dir.join("other-pid"), machine.dir.join("pid")).is_ok());
+    machine.serves(true, &["a", "b"]);
+    let mut client = machine.open("a");
+    machine.run("rollback", &[]).ends(1, &["REFUSED: 1 connection is open and ends with the restart"]);
+    client.read(0, 512).expect("nobody is disturbed");
+    machine.run("rollback", &["--yes"]).ends(0, &["done: "]);
+    machine.serves(false, &["a", "b"]);
+}
+
+/// The last run had replaced the file, and was killed before it restarted.
+#[test]
+fn a_server_that_was_not_restarted_yet_serves_on_when_the_file_is_put_back() {
+    let Some(machine) = Machine::new(&["a", "b"]) else { return no_original() };
+    let (pid, original) = (machine.pid(), fs::read(machine.target()).expect("read"));
+    machine.script("restart", "#!/bin/sh\nexec sleep 60\n");
+    killed_in(&machine, "restart");
+    assert!(fs::read(machine.target()).expect("read") != original, "it was replaced");
+    let mut client = machine.open("a");
+    machine.run("rollback", &[]).ends(0, &["the server was not restarted: it serves on", "done: "]);
+    client.read(0, 512).expect("nobody is disturbed");
+    assert_eq!((machine.pid(), fs::read(machine.target()).expect("read") == original), (pid, true));
+}

@@ -152,6 +152,35 @@ fn ctrl_c_in_the_middle_brings_the_original_back() {
     machine.serves(false, &["a", "b"]);
 }
 
+/// Whoever was told to end may take a while, and who looks at it then sees a server that runs.
+#[test]
+fn a_restart_that_is_broken_off_while_the_original_ends_leaves_nobody_unserved() {
+    let Some(machine) = Machine::new(&["a", "b"]) else { return no_original() };
+    let restart = machine.dir.join("restart");
+    let (text, begun) = (fs::read_to_string(&restart).expect("read"), machine.dir.join("begun"));
+    let pid = machine.pid().expect("it runs");
+    let (dir, begun_path) = (machine.dir.path().display(), begun.display());
+    let slow = format!(
+        "#!/bin/sh\nif [ ! -e {begun_path} ]; then kill -STOP {pid}; kill {pid}; : >{begun_path}; exec sleep 60; fi\n\
+         exec {dir}/restart-at-once\n"
+    );
+    machine.script("restart-at-once", &text);
+    machine.script("restart", &slow);
+    let mut running = machine.start("deploy", &[&ours()]);
+    machine.wait("the original is told to end", || begun.exists());
+    let _ = Command::new("kill").args(["-INT", &running.id().to_string()]).status();
+    machine.wait("it goes back", || {
+        fs::read_to_string(machine.log()).is_ok_and(|log| log.contains("again, by rename"))
+    });
+    // Now it takes the signal.
+    let _ = Command::new("kill").args(["-CONT", &pid.to_string()]).status();
+    assert_eq!(running.wait().expect("it ends").code(), Some(2));
+    machine.wait("the one of before has ended", || fs::read_link(format!("/proc/{pid}/exe")).is_err());
+    let log = fs::read_to_string(machine.log()).expect("a log");
+    assert!(log.contains("back      back: "), "{log}");
+    machine.serves(false, &["a", "b"]);
+}
+
 /// Where the way back fails too, that has a code of its own, and the log says what to do by hand.
 #[test]
 fn where_the_way_back_fails_too_an_operator_is_called() {

@@ -84,6 +84,17 @@ fn what_is_in_place_already_is_verified_and_nothing_else() {
     assert_eq!((machine.pid(), machine.names("backups")), (pid, tree));
 }
 
+/// The proof by SIGHUP is a reload: it does what the files say, and nobody asked for that.
+#[test]
+fn a_change_that_waits_for_a_reload_goes_on_waiting() {
+    let Some(machine) = Machine::new(&["a", "b"]) else { return no_original() };
+    machine.run("deploy", &[&ours()]).ends(0, &[]);
+    let mut client = machine.open("a");
+    fs::remove_file(machine.dir.join("conf.d/a.conf")).expect("removed");
+    machine.run("deploy", &[&ours()]).ends(0, &["  - a ", "SIGHUP: not sent: "]);
+    client.read(0, 512).expect("nobody is disturbed");
+}
+
 #[test]
 fn a_dry_run_says_each_step_and_touches_nothing() {
     let Some(machine) = Machine::new(&["a"]) else { return no_original() };

@@ -86,3 +86,30 @@ fn two_runs_at_a_time_are_one_too_many() {
     machine.serves(true, &["a"]);
     assert!(program("nbd-server").exists());
 }
+
+#[test]
+fn a_job_that_begins_after_the_look_is_not_cut() {
+    let Some(machine) = Machine::new(&["a"]) else { return no_original() };
+    // So large that its copy takes a while.
+    let large = machine.dir.join("large");
+    fs::copy(machine.target(), &large).expect("copied");
+    let file = fs::OpenOptions::new().write(true).open(&large).expect("opened");
+    file.set_len(256 << 20).expect("grown");
+    drop(file);
+    fs::rename(&large, machine.target()).expect("renamed");
+    machine.restart();
+    let pid = machine.pid();
+    let mut running = machine.start("deploy", &[&ours()]);
+    machine.wait("the backup is made", || {
+        fs::read_to_string(machine.backups().join("state.json"))
+            .is_ok_and(|state| state.contains("\"backup\""))
+    });
+    let mut client = machine.open("a");
+    assert_eq!(running.wait().expect("it ends").code(), Some(2));
+    let log = fs::read_to_string(machine.log()).expect("a log");
+    assert!(log.contains("FAILED: somebody has connected meanwhile: 127.0.0.1:"), "{log}");
+    client.read(0, 512).expect("nobody is disturbed");
+    assert_eq!(machine.pid(), pid);
+    drop(client);
+    machine.serves(false, &["a"]);
+}
