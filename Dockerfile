@@ -6,6 +6,8 @@
 #   docker cp nbd-builder:/output/nbd-server-enhanced ./nbd-server-enhanced
 #   docker rm nbd-builder
 #
+# Engines before Docker 23 want DOCKER_BUILDKIT=1 in the environment.
+#
 # The image: docker build --target runtime -t nbd-server-enhanced .     (packaging/docker has a compose file for it)
 #
 # Two builds of one commit give the same programs, byte for byte. Whoever wants the bases held to the byte too names them
@@ -55,7 +57,7 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry \
 COPY CHANGELOG.md LICENSE-APACHE LICENSE-MIT README.md ./
 COPY docs docs
 COPY packaging packaging
-RUN mkdir product/completions \
+RUN mkdir --parents product/completions target \
  && product/nbdctl completions bash > product/completions/nbdctl.bash \
  && product/nbdctl completions zsh > product/completions/_nbdctl \
  && product/nbdctl completions fish > product/completions/nbdctl.fish \
@@ -77,7 +79,8 @@ RUN apt-get update \
  && install -d /etc/nbd-server/conf.d
 COPY --from=build /src/product/nbd-server-enhanced /usr/bin/nbd-server
 COPY --from=build /src/product/nbdctl /usr/bin/nbdctl
-COPY packaging/docker/config /etc/nbd-server/config
+# Whatever umask the checkout was made with: the server is not root.
+COPY --chmod=644 packaging/docker/config /etc/nbd-server/config
 # By number, so that it can be seen from outside that this is not root.
 USER 10809:10809
 # The control socket and the pid file: writable under a root that is not.

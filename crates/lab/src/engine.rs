@@ -20,6 +20,9 @@ pub struct Engine {
     _turn: File,
 }
 
+/// Not the machine's own settings, which may contradict these. What builds keep stays within bounds.
+const CONFIG: &str = r#"{"builder": {"gc": {"enabled": true, "defaultKeepStorage": "8GB"}}}"#;
+
 /// What an engine needs from the machine.
 pub const PROGRAMS: &[&str] = &["dockerd", "docker", "mmdebstrap", "setpriv"];
 
@@ -36,7 +39,10 @@ impl Engine {
         }
         let turn = lock("engine");
         let dir = TempDir::new("engine");
-        let log = File::create(kept("").join("dockerd.log")).expect("a file below target");
+        let log_path = kept("").join("dockerd.log");
+        let log = File::create(&log_path).expect("a file below target");
+        let config = dir.join("daemon.json");
+        std::fs::write(&config, CONFIG).expect("a new directory can be written");
         let child = Command::new("setpriv")
             // Its end is ours, however we end.
             .args([
@@ -46,7 +52,12 @@ impl Engine {
                 "--iptables=false",
                 "--ip-forward=false",
                 "--bridge=none",
+                // Where a containerd runs already, the engine uses that one, and another engine may do so, too.
+                "--containerd-namespace=nbd-lab",
+                "--containerd-plugins-namespace=nbd-lab-plugins",
             ])
+            .arg("--config-file")
+            .arg(config)
             .arg("--data-root")
             .arg(kept("engine"))
             .arg("--exec-root")
@@ -60,11 +71,25 @@ impl Engine {
             .stderr(log)
             .spawn()
             .expect("setpriv runs");
-        let engine = Self { child, dir, client: client(), _turn: turn };
-        wait_until("the engine answers", Duration::from_secs(60), || engine.docker(&["version"]).is_ok());
-        // Of a test that was killed.
-        engine.docker(&["container", "prune", "--force"]).ok();
+        let mut engine = Self { child, dir, client: client(), _turn: turn };
+        wait_until("the engine answers", Duration::from_secs(60), || {
+            if let Ok(Some(status)) = engine.child.try_wait() {
+                panic!("dockerd: {status}\n{}", std::fs::read_to_string(&log_path).unwrap_or_default());
+            }
+            engine.docker(&["version"]).is_ok()
+        });
+        // Of a test that was killed, and of sources that have changed.
+        engine.clear();
+        engine.docker(&["image", "prune", "--force"]).ok();
         Some(engine)
+    }
+
+    /// Takes every container away, and the networks, each of which has a device in the host's.
+    fn clear(&self) {
+        for id in self.docker(&["ps", "--all", "--quiet"]).out.split_whitespace() {
+            self.docker(&["rm", "--force", "--volumes", id]);
+        }
+        self.docker(&["network", "prune", "--force"]);
     }
 
     /// Runs the client.
@@ -158,10 +183,7 @@ fn client() -> PathBuf {
 
 impl Drop for Engine {
     fn drop(&mut self) {
-        let running = self.docker(&["ps", "--quiet"]);
-        for id in running.out.split_whitespace() {
-            self.docker(&["rm", "--force", "--volumes", id]);
-        }
+        self.clear();
         let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
         let _ = pid.map(|pid| kill_process(pid, Signal::TERM));
         let _ = self.child.wait();

@@ -34,3 +34,15 @@ fn the_example_of_a_service_asks_what_nbdctl_understands() {
     assert!(nbdctl::command().try_get_matches_from(line.split_whitespace()).is_ok(), "{line}");
     assert!(example("nbd-drift.timer").contains("OnUnitInactiveSec=1min"));
 }
+
+/// An export's file may lie anywhere, and one that cannot be seen is told as lost.
+#[test]
+fn the_example_of_a_service_hides_no_place_where_an_export_may_lie() {
+    let service = example("nbd-drift.service");
+    for hiding in
+        ["ProtectHome=yes", "ProtectHome=tmpfs", "PrivateTmp=", "PrivateDevices=", "InaccessiblePaths="]
+    {
+        let found = service.lines().find(|line| line.starts_with(hiding));
+        assert_eq!(found, None);
+    }
+}
