@@ -57,6 +57,14 @@ fn the_packages_own_unit_serves_disks_and_files_where_the_original_is_not() {
     assert_eq!(machine.pid(), pid, "it runs on");
     assert_eq!(machine.sh("systemctl show --property=Id --value nbd-server"), "nbd-server-enhanced.service");
     assert!(client.read(0, 512).is_ok());
+
+    // Removed and installed again, without the original: it is as before, and it is there after the next boot too.
+    machine.dpkg("--purge nbd-server");
+    machine.dpkg("--remove nbd-server-enhanced");
+    machine.dpkg("--install /opt/ours.deb");
+    let state = "systemctl is-enabled nbd-server-enhanced; systemctl is-active nbd-server";
+    assert_eq!(machine.sh(state), "enabled\nactive");
+    machine.wait_until_it_serves("srv");
 }
 
 /// As its name says; the appliance's own unit, and Debian's init script under the drop-in.
