@@ -34,7 +34,7 @@ use look::{Scene, look};
 use preflight::{Facts, Verdict, decide, lost};
 use program::{Kind, Program, compare_with_sums};
 use rehearsal::rehearse;
-use room::{free, obstacles};
+use room::{free, needed, obstacles};
 use state::{Lock, State};
 use std::cell::Cell;
 use std::fs;
@@ -293,13 +293,15 @@ fn preflight(
 ) -> Result<Verdict, String> {
     work.step("preflight")?;
     let size = |path: &Path| fs::metadata(path).map(|file| file.len()).unwrap_or(0);
+    let (for_backup, for_target) =
+        needed(size(&scene.target.path), size(&coming.path), &scene.target.path, &place.backups);
     let facts = Facts {
         coming: coming.kind,
         startup: scene.startup.as_ref(),
         now: scene.now.as_deref(),
         clients: &scene.clients,
-        room_for_backup: (free(&place.backups)?, size(&scene.target.path)),
-        room_for_target: (free(&scene.target.path)?, size(&coming.path)),
+        room_for_backup: (free(&place.backups)?, for_backup),
+        room_for_target: (free(&scene.target.path)?, for_target),
         obstacles: obstacles(&scene.target.path, &place.backups),
     };
     if let Some(startup) = &scene.startup {

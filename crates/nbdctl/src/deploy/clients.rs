@@ -15,7 +15,13 @@ const CONNECTED: &str = "03";
 pub fn of(server: &Process) -> Vec<String> {
     let peers = peers(server.pid);
     let all = process::all();
-    let children = all.values().filter(|one| one.parent == server.pid && one.exe == server.exe);
+    // Where an earlier 3.24 was killed, or crashed at SIGHUP, its children serve on: they have the same words.
+    let is_child = |one: &&Process| {
+        one.exe == server.exe
+            && one.pid != server.pid
+            && (one.parent == server.pid || one.words == server.words)
+    };
+    let children = all.values().filter(is_child);
     std::iter::once(server)
         .chain(children)
         .flat_map(|one| connections(one, &peers, one.pid != server.pid))

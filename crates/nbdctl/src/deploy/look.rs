@@ -78,7 +78,14 @@ pub fn look(work: &mut Work<'_, '_>, place: &Place, manifest: Option<&Manifest>)
     }
     let runs =
         process.as_ref().map(|one| Program::look(Path::new(&format!("/proc/{}/exe", one.pid)))).transpose();
-    let in_place = Program::look(&target.path)?;
+    let in_place = match Program::look(&target.path) {
+        // A rollback is for this too.
+        Err(why) if manifest.is_some() => {
+            work.say(&why);
+            Program::broken(&target.path, why)?
+        }
+        looked => looked?,
+    };
     work.say(format!("target: {in_place}"));
     target.notes.iter().for_each(|note| work.say(note));
     // What a script executes in the end need not answer as the script does.

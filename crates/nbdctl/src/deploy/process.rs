@@ -92,6 +92,18 @@ impl Process {
         self.exe.file_name().is_some_and(|name| name.to_string_lossy().starts_with("nbd-server"))
     }
 
+    /// What it executes has its path here too, and not only in the file system of a container. A service whose view of the
+    /// file system is restricted sees the same file.
+    fn is_of_this_system(&self) -> bool {
+        let there = PathBuf::from(format!("/proc/{}/root", self.pid));
+        let there = there.join(self.exe.strip_prefix("/").unwrap_or(&self.exe));
+        match (fs::metadata(there), fs::metadata(&self.exe)) {
+            (Ok(there), Ok(here)) => (there.dev(), there.ino()) == (here.dev(), here.ino()),
+            (Ok(_), Err(_)) => false,
+            (Err(_), _) => true,
+        }
+    }
+
     /// It executes the file of this path, or one that was there before; or this is a script, and its words name it.
     pub fn is_of(&self, target: &Path) -> bool {
         let named = || self.words.iter().take(2).any(|word| Path::new(word) == target);
@@ -134,7 +146,8 @@ pub fn find(wanted: &Wanted<'_>) -> Result<Option<Process>, String> {
     if let Some(process) = wanted.pid_file.and_then(pid_in).and_then(Process::at).filter(is_server) {
         return Ok(Some(process));
     }
-    choose(&all(), wanted, pid_in(Path::new(PID_FILE)))
+    let here = all().into_iter().filter(|(_, one)| !is_server(one) || one.is_of_this_system()).collect();
+    choose(&here, wanted, pid_in(Path::new(PID_FILE)))
 }
 
 /// Of all processes: those of the program, without the children that 3.24 has for its clients.

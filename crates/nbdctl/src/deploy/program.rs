@@ -61,6 +61,16 @@ impl Program {
         Ok(Self { path: path.into(), sha256, version: said.into(), kind })
     }
 
+    /// What does not run any more, and is replaced just for that.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn broken(path: &Path, why: String) -> Result<Self, String> {
+        let sha256 = sha256(path).map_err(|error| format!("{}: {error}", path.display()))?;
+        // It is not sent SIGHUP.
+        Ok(Self { path: path.into(), sha256, version: why, kind: Kind::Original })
+    }
+
     /// The first digits, enough to tell two apart.
     pub fn short(&self) -> &str {
         self.sha256.get(..12).unwrap_or(&self.sha256)

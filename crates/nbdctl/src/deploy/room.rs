@@ -1,6 +1,7 @@
 //! Room and rights, before they are needed.
 
 use rustix::fs::{Access, access, statvfs};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 /// Bytes that are free for files in a directory that may not be there yet, or beside a file.
@@ -11,6 +12,16 @@ pub fn free(path: &Path) -> Result<u64, String> {
     let there = there(path);
     let found = statvfs(there).map_err(|error| format!("{}: {error}", there.display()))?;
     Ok(found.f_bavail.saturating_mul(found.f_frsize))
+}
+
+/// Bytes that a deploy needs where the backup goes, and beside the target: the way back has both programs there, since
+/// whoever executes the one that was renamed over keeps its bytes.
+pub fn needed(in_place: u64, coming: u64, target: &Path, backups: &Path) -> (u64, u64) {
+    let device = |path: &Path| there(path).metadata().map(|file| file.dev()).ok();
+    let beside = in_place.saturating_add(coming);
+    let shared = device(target) == device(backups);
+    let both = beside.saturating_add(in_place);
+    if shared { (both, both) } else { (in_place, beside) }
 }
 
 /// What is in the way, each a sentence.
@@ -32,6 +43,14 @@ fn there(path: &Path) -> &Path {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_way_back_has_its_room_too() {
+        let dir = std::env::temp_dir();
+        assert_eq!(needed(2, 10, &dir.join("target"), &dir.join("backups")), (14, 14));
+        // Memory that no file system of disks shares.
+        assert_eq!(needed(2, 10, &dir, Path::new("/proc/self")), (2, 12));
+    }
 
     #[test]
     fn a_directory_that_is_not_there_yet_has_the_room_of_the_one_above_it() {

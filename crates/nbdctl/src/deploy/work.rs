@@ -7,6 +7,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use std::fmt::Display;
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -127,5 +128,6 @@ fn open(path: &Path) -> Result<File, String> {
     if let Some(dir) = path.parent().filter(|dir| !dir.as_os_str().is_empty()) {
         fs::create_dir_all(dir).map_err(failed)?;
     }
-    OpenOptions::new().append(true).create(true).open(path).map_err(failed)
+    // It names clients, disks, and what other programs said.
+    OpenOptions::new().append(true).create(true).mode(0o640).open(path).map_err(failed)
 }

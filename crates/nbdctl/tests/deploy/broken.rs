@@ -98,3 +98,13 @@ fn a_server_that_was_not_restarted_yet_serves_on_when_the_file_is_put_back() {
     client.read(0, 512).expect("nobody is disturbed");
     assert_eq!((machine.pid(), fs::read(machine.target()).expect("read") == original), (pid, true));
 }
+
+#[test]
+fn what_does_not_run_any_more_is_rolled_back_too() {
+    let Some(machine) = Machine::new(&["a", "b"]) else { return no_original() };
+    machine.run("deploy", &[&ours()]).ends(0, &[]);
+    let damaged = machine.script("damaged", "\u{7f}ELF and nothing behind it");
+    fs::rename(damaged, machine.target()).expect("renamed");
+    machine.run("rollback", &[]).ends(0, &["does not run here", "done: "]);
+    machine.serves(false, &["a", "b"]);
+}

@@ -48,6 +48,7 @@ fn ours_takes_the_place_of_the_original_and_goes_back_by_hand() {
         fs::read_to_string(machine.log()).expect("a log").lines().count() + 1,
         deployed.out.lines().count()
     );
+    assert_eq!(fs::metadata(machine.log()).expect("a log").mode() & 0o7, 0, "others do not read it");
     assert!(client.read(0, 512).is_err(), "the session ended with the original");
     machine.serves(true, &["a", "b"]);
     let kept = machine.names("backups");

@@ -113,3 +113,50 @@ fn a_job_that_begins_after_the_look_is_not_cut() {
     drop(client);
     machine.serves(false, &["a"]);
 }
+
+/// 3.24 was killed, its child serves on, and another 3.24 was started.
+#[test]
+fn a_client_of_an_earlier_server_is_a_client_too() {
+    let Some(machine) = Machine::new(&["a"]) else { return no_original() };
+    let mut client = machine.open("a");
+    let pid = machine.pid().expect("it runs").to_string();
+    let _ = std::process::Command::new("kill").args(["-KILL", &pid]).status();
+    machine.wait("it is dead", || fs::read_link(format!("/proc/{pid}/exe")).is_err());
+    machine.restart();
+    machine.run("deploy", &[&ours()]).ends(1, &["/disks/a open (process ", "1 connection is open"]);
+    client.read(0, 512).expect("nobody is disturbed");
+    drop(client);
+}
+
+/// A container's server has the same path, in another file system.
+#[test]
+fn the_server_of_a_container_is_not_the_one_that_is_meant() {
+    let Some(machine) = Machine::new(&["a"]) else { return no_original() };
+    if !testkit::is_root() || testkit::tool("unshare").is_none() {
+        return testkit::skip_or_fail("deploy", "root and unshare");
+    }
+    let (dir, target) = (machine.dir.path().display(), machine.target());
+    fs::copy(&target, machine.dir.join("contained")).expect("copied");
+    let text = fs::read_to_string(machine.config()).expect("read");
+    let port = format!("port = {}", machine.port);
+    let text = text.replace(&port, &format!("port = {}", testkit::setup::free_port()));
+    fs::write(machine.dir.join("contained-config"), text).expect("written");
+    let start = format!(
+        "mount --bind {dir}/contained {0} && exec {0} -C {dir}/contained-config -p {dir}/other-pid",
+        target.display()
+    );
+    let started = std::process::Command::new("unshare").args(["-m", "sh", "-c", &start]).status();
+    assert!(started.expect("it runs").success());
+    machine.wait("it runs", || machine.dir.join("other-pid").exists());
+    let pid = machine.pid().expect("it runs");
+    let _ = std::process::Command::new("kill").arg(pid.to_string()).status();
+    machine.wait("the original has ended", || fs::read_link(format!("/proc/{pid}/exe")).is_err());
+    // Found by its program alone.
+    let said = machine.command("deploy", &[&ours(), "--dry-run"]);
+    let words: Vec<_> = said.get_args().map(ToOwned::to_owned).collect();
+    let at = words.iter().position(|word| word == "--pid-file").expect("it is said");
+    let mut command = std::process::Command::new(said.get_program());
+    let output = command.args(&words[..at]).args(&words[at + 2..]).output().expect("it runs");
+    let out = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(out.contains("running: no server"), "{out}");
+}
