@@ -40,7 +40,8 @@ impl Ran {
 /// It cannot be run, or does not end in time.
 pub fn ask(program: impl AsRef<OsStr>, args: &[&str], dir: Option<&Path>) -> Result<Ran, String> {
     let mut command = Command::new(program);
-    command.args(args);
+    // What dpkg and systemd answer is read, whatever language the caller speaks.
+    command.args(args).env("LC_ALL", "C");
     if let Some(dir) = dir {
         command.current_dir(dir);
     }
@@ -93,7 +94,8 @@ fn run(
             if let Some(group) = i32::try_from(child.id()).ok().and_then(Pid::from_raw) {
                 let _ = kill_process_group(group, Signal::KILL);
             }
-            let _ = child.wait();
+            // Not for ever: what the kernel holds on a disk that hangs does not end by a signal.
+            let _ = wait(&mut child, TICK * 20, &|| Ok(()));
             let said = text(&mut err).map_err(failed)?;
             return Err(format!("{name} {why} {}", said.trim()).trim_end().into());
         }
