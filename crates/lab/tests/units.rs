@@ -61,6 +61,8 @@ fn the_packages_own_unit_serves_disks_and_files_where_the_original_is_not() {
     // Removed and installed again, without the original: it is as before, and it is there after the next boot too.
     machine.dpkg("--purge nbd-server");
     machine.dpkg("--remove nbd-server-enhanced");
+    // The original's purge took the user that the configuration names.
+    disk.configure(&machine);
     machine.dpkg("--install /opt/ours.deb");
     let state = "systemctl is-enabled nbd-server-enhanced; systemctl is-active nbd-server";
     assert_eq!(machine.sh(state), "enabled\nactive");
