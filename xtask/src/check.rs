@@ -19,7 +19,7 @@ pub fn check(_: &[String]) -> Result<(), Failed> {
             .go("documentation"),
         licences(),
         fuzz::builds(),
-        Run::cargo(["test", "--quiet", "-p", "xtask", "--test", "tidy"]).go("tidy"),
+        Run::cargo(["test", "--quiet", "-p", "xtask", "--test", "tidy", "--test", "documents"]).go("tidy"),
     ])
 }
 
