@@ -2,19 +2,13 @@
 //! otherwise in a row of `docs/differences.md`; and each row is seen by a test.
 #![allow(clippy::unwrap_used, reason = "the whole file is a test")]
 
+mod reading;
+
+use reading::{read, root};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 const STATEMENTS: u16 = 239;
-
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_path_buf()
-}
-
-fn read(path: impl AsRef<Path>) -> String {
-    let path = root().join(path);
-    std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
-}
 
 /// All sources of the crates.
 fn sources() -> Vec<PathBuf> {
