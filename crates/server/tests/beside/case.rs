@@ -37,6 +37,9 @@ pub struct Case {
     /// More that is looked at, after the visits.
     pub probes: Vec<Probe>,
     pub rules: Vec<Rule>,
+    /// How often the original is looked at, until it tells what ours told. More than once only where chance speaks in
+    /// it: ours is looked at once.
+    pub visits: usize,
     /// How long a client waits for an answer.
     pub patience: Duration,
     pub snippets: String,
@@ -57,6 +60,7 @@ impl Case {
             tools: true,
             probes: Vec::new(),
             rules: Vec::new(),
+            visits: 1,
             patience: testkit::client::TIMEOUT,
             snippets: String::new(),
         }
@@ -152,6 +156,10 @@ impl Case {
 
     pub fn without_tools(self) -> Self {
         Self { tools: false, ..self }
+    }
+
+    pub fn visits(self, visits: usize) -> Self {
+        Self { visits, ..self }
     }
 
     pub fn patience(self, patience: Duration) -> Self {

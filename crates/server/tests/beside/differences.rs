@@ -35,6 +35,13 @@ pub struct Verdict {
     pub seen: BTreeSet<String>,
 }
 
+impl Verdict {
+    /// There is nothing to compare.
+    pub fn failed(why: String) -> Self {
+        Self { unexplained: vec![why], seen: BTreeSet::new() }
+    }
+}
+
 /// Holds two servers against each other, fact by fact.
 pub fn compare(case: &Case, theirs: &Facts, ours: &Facts) -> Verdict {
     let mut verdict = Verdict::default();
