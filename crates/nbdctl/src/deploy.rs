@@ -175,7 +175,7 @@ fn in_place_already(work: &mut Work<'_, '_>, scene: &Scene, place: &Place) -> Re
     let (before, announced) = (scene.now.clone().unwrap_or_default(), Announced::default());
     let expected = Expected {
         scene,
-        kind: scene.in_place.kind,
+        program: &scene.in_place,
         before: &before,
         announced: &announced,
         gone: None,

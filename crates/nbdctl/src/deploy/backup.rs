@@ -166,7 +166,13 @@ mod tests {
     use crate::deploy::program::Kind;
 
     fn program(sha256: &str) -> Program {
-        Program { path: "/p".into(), sha256: sha256.repeat(16), version: "v".into(), kind: Kind::Original }
+        Program {
+            path: "/p".into(),
+            sha256: sha256.repeat(16),
+            version: "v".into(),
+            kind: Kind::Original,
+            script: false,
+        }
     }
 
     fn manifest(verb: &str, at: &str, from: &str) -> Manifest {

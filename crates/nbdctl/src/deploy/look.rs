@@ -5,7 +5,7 @@ use super::command::ask;
 use super::listing::{self, Listing, Seen};
 use super::nbd::Address;
 use super::process::{self, PID_FILE, Process};
-use super::program::{Kind, Program, is_script};
+use super::program::{Kind, Program};
 use super::service::Manager;
 use super::target::{self, Target};
 use super::work::Work;
@@ -62,13 +62,6 @@ pub fn look(work: &mut Work<'_, '_>, place: &Place, manifest: Option<&Manifest>)
     };
     let process = process::find(&meant)?;
     let target = target::find(asked.as_deref(), process.as_ref().map(|one| one.exe.as_path()))?;
-    if let Some(one) = process.as_ref().filter(|one| one.exe != target.path && !is_script(&target.path)) {
-        let (what, target) = (one.exe.display(), target.path.display());
-        return Err(format!(
-            "process {} executes {what}, not {target}: --target says what is replaced",
-            one.pid
-        ));
-    }
     match &process {
         Some(one) => work.say(format!("running: process {}: {}", one.pid, one.words.join(" "))),
         None if !rustix::process::geteuid().is_root() => {
@@ -87,10 +80,17 @@ pub fn look(work: &mut Work<'_, '_>, place: &Place, manifest: Option<&Manifest>)
         looked => looked?,
     };
     work.say(format!("target: {in_place}"));
+    if let Some(one) = process.as_ref().filter(|one| one.exe != target.path && !in_place.script) {
+        let (what, target) = (one.exe.display(), target.path.display());
+        return Err(format!(
+            "process {} executes {what}, not {target}: --target says what is replaced",
+            one.pid
+        ));
+    }
     target.notes.iter().for_each(|note| work.say(note));
     // What a script executes in the end need not answer as the script does.
     let itself = process.as_ref().is_some_and(|one| one.exe == target.path);
-    let by_script = is_script(&target.path) && !itself;
+    let by_script = in_place.script && !itself;
     let runs = if by_script { process.as_ref().map(|_| in_place.clone()) } else { runs? };
     if process.as_ref().is_some_and(|one| one.replaced) {
         work.say("the server that runs was started from a file that is not there any more");

@@ -140,10 +140,10 @@ impl Job<'_> {
         }
     }
 
-    fn expected<'b>(&'b self, program: &Program) -> Expected<'b> {
+    fn expected<'b>(&'b self, program: &'b Program) -> Expected<'b> {
         Expected {
             scene: self.scene,
-            kind: program.kind,
+            program,
             before: self.before,
             announced: self.announced,
             gone: self.scene.process.as_ref(),

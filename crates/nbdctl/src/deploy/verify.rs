@@ -4,7 +4,7 @@ use super::listing::{self, Announced, Seen};
 use super::look::Scene;
 use super::nbd;
 use super::process::{self, Process};
-use super::program::{Kind, is_script};
+use super::program::{Kind, Program};
 use super::sighup::{errors_in_journal, prove};
 use super::work::Work;
 use std::path::Path;
@@ -13,8 +13,8 @@ use std::path::Path;
 pub struct Expected<'a> {
     /// The place, and how things were before.
     pub scene: &'a Scene,
-    /// Which program serves.
-    pub kind: Kind,
+    /// Which program serves: what is at the target now.
+    pub program: &'a Program,
     /// What must be served.
     pub before: &'a [Seen],
     /// What need not be.
@@ -33,7 +33,7 @@ pub fn verify(work: &mut Work<'_, '_>, expected: &Expected<'_>) -> Result<(), St
     let scene = expected.scene;
     let process = wait_for_process(work, expected)?;
     let what = scene.target.path.display();
-    if is_script(&scene.target.path) {
+    if expected.program.script {
         work.say(format!("process {}: {what} is a script, so what it executes is not compared", process.pid));
     } else {
         work.say(format!("process {} executes {what}", process.pid));
@@ -47,7 +47,7 @@ pub fn verify(work: &mut Work<'_, '_>, expected: &Expected<'_>) -> Result<(), St
     check_exports(work, expected, &process)?;
     work.go_on()?;
     check_reload(work, expected, &process)?;
-    check_journal(work, expected.kind, &process)?;
+    check_journal(work, expected.program.kind, &process)?;
     if !process.is_alive() {
         return Err(format!("process {} has ended", process.pid));
     }
@@ -60,7 +60,7 @@ fn wait_for_process(work: &Work<'_, '_>, expected: &Expected<'_>) -> Result<Proc
     let is_new = |process: &Process| {
         expected.gone.is_none_or(|gone| (gone.pid, gone.began) != (process.pid, process.began))
     };
-    let script = is_script(&scene.target.path);
+    let script = expected.program.script;
     let mut judged: Option<(u32, bool)> = None;
     let mut executes = |process: &Process| match judged {
         _ if script || process.executes(&scene.target.path) => true,
@@ -121,7 +121,7 @@ fn check_exports(work: &mut Work<'_, '_>, expected: &Expected<'_>, process: &Pro
         Some(false) => return Err(format!("process {} ended before it served", process.pid)),
         None => return Err(format!("nobody answers within {} s", work.wait.as_secs_f32())),
     }
-    let seen = listing::see(&addresses, scene.startup.as_ref(), expected.kind)?;
+    let seen = listing::see(&addresses, scene.startup.as_ref(), expected.program.kind)?;
     seen.notes.iter().for_each(|note| work.say(format!("exports: {note}")));
     seen.exports.iter().for_each(|export| work.say(format!("export: {export}")));
     let worse = listing::worse(expected.before, &seen.exports, expected.announced);
@@ -138,7 +138,7 @@ fn check_exports(work: &mut Work<'_, '_>, expected: &Expected<'_>, process: &Pro
 }
 
 fn check_reload(work: &mut Work<'_, '_>, expected: &Expected<'_>, process: &Process) -> Result<(), String> {
-    if expected.kind == Kind::Original {
+    if expected.program.kind == Kind::Original {
         work.say("SIGHUP: not sent: the original may crash by it");
         return Ok(());
     }
