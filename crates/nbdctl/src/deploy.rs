@@ -41,7 +41,7 @@ use state::{Lock, State};
 use std::cell::Cell;
 use std::fs;
 use std::path::Path;
-use steps::Job;
+use steps::{AfterFailing, Job};
 use verify::{Expected, verify};
 use work::Work;
 
@@ -143,8 +143,10 @@ fn put_in_place(work: &mut Work<'_, '_>, wanted: &Deploy) -> Result<Exit, String
         before: &before,
         announced: &verdict.announced,
         manifest: &manifest,
+        back_to: &manifest.backup,
         dir: &place.backups,
         finishes: false,
+        after_failing: Some(AfterFailing::of(&scene)),
         may_cut: place.yes,
         restarted: Cell::new(false),
     };

@@ -5,15 +5,34 @@ use super::look::{Scene, look};
 use super::preflight::lost;
 use super::program::{Kind, Program};
 use super::state::{self, State};
-use super::steps::Job;
+use super::steps::{AfterFailing, Job};
 use super::work::Work;
 use super::{carry_out, in_place_already, lock, manifest, preflight};
 use crate::args::{Place, Rollback};
 use crate::exit::Exit;
 use std::cell::Cell;
 use std::fs;
+use std::path::{Path, PathBuf};
 
-/// Puts back what is chosen, or finishes what was begun.
+/// What is left to do.
+struct Course {
+    /// What comes back, and how things were when it was replaced.
+    chosen: Manifest,
+    begins: Begins,
+}
+
+/// From where.
+enum Begins {
+    /// Nothing is half done, though a rollback may have been broken off that left this copy.
+    Anew(Option<PathBuf>),
+    /// In a deploy that was broken off: what it put in place may never have served, and is not gone back to.
+    InDeploy,
+    /// In a rollback that was broken off: where this one fails too, what it had replaced comes back.
+    InRollback(Box<Manifest>),
+}
+
+/// Puts back what is chosen, or finishes what was begun: whatever was broken off, what it comes to is what was there before
+/// the deploy, or what the rollback wanted.
 ///
 /// # Errors
 /// It is refused; nothing was touched.
@@ -22,24 +41,18 @@ pub fn put_back(work: &mut Work<'_, '_>, wanted: &Rollback) -> Result<Exit, Stri
     let _lock = lock(place)?;
     let left = State::left(&place.backups)?;
     let target = place.target.as_ref().map(|path| fs::canonicalize(path).unwrap_or_else(|_| path.clone()));
-    let chosen = match &left {
-        Some(left) => {
-            work.say(left);
-            match backup::read(&backup::manifest_path(&left.backup)) {
-                Ok(manifest) => manifest,
-                // The manifest is there before anything is replaced.
-                Err(_) if left.step == "backup" => return forget(work, left, place),
-                Err(why) => {
-                    let (backup, target) = (left.backup.display(), left.target.display());
-                    return Err(format!(
-                        "{why}\n{left}\nput {backup} back to {target} by hand, restart, and remove {}",
-                        state::path(&place.backups).display()
-                    ));
-                }
-            }
+    let course = match &left {
+        Some(left) => match course(work, left, wanted)? {
+            Some(course) => course,
+            None => return forget(work, left, place),
+        },
+        None => {
+            let found = backup::all(&place.backups)?;
+            let chosen = backup::choose(&found, wanted.to.as_deref(), target.as_deref())?;
+            Course { chosen, begins: Begins::Anew(None) }
         }
-        None => backup::choose(&backup::all(&place.backups)?, wanted.to.as_deref(), target.as_deref())?,
     };
+    let chosen = &course.chosen;
     if let Some(target) = target.filter(|target| *target != chosen.target) {
         let (backup, of, target) = (chosen.backup.display(), chosen.target.display(), target.display());
         return Err(format!("{backup} is a backup of {of}, and not of {target}"));
@@ -47,40 +60,145 @@ pub fn put_back(work: &mut Work<'_, '_>, wanted: &Rollback) -> Result<Exit, Stri
     backup::check(&chosen.backup, &chosen.from.sha256)?;
     let old = Program { path: chosen.backup.clone(), ..chosen.from.clone() };
     work.say(format!("back to: {old}, which was replaced at {}", chosen.at));
-    let mut scene = look(work, place, Some(&chosen))?;
-    scene.startup = startup_for_rollback(work, &scene, &old, &chosen, place);
+    let mut scene = look(work, place, Some(chosen))?;
+    scene.startup = startup_for_rollback(work, &scene, &old, chosen, place);
     scene.look_at_exports(work);
-    let runs_it = scene.runs_bytes_of(&scene.in_place);
-    if old.sha256 == scene.in_place.sha256 && (left.is_none() || runs_it) {
-        let exit = in_place_already(work, &scene, place)?;
-        if exit == Exit::Done && !place.dry_run {
-            State::clear(&place.backups)?;
-        }
-        return Ok(exit);
+    // Of a rollback that was broken off it may be that what came back serves less than it should.
+    let is_well = || scene.runs_bytes_of(&old) && !matches!(course.begins, Begins::InRollback(_));
+    if old.sha256 == scene.in_place.sha256 && (left.is_none() || is_well()) {
+        return nothing_comes_back(work, &scene, wanted, left.as_ref());
     }
-    let finishes = left.is_some();
+    if left.is_none() && wanted.to.is_none() {
+        is_of_the_newest_deploy(&scene, chosen)?;
+    }
+    go_back(work, &scene, &old, &course, place)
+}
+
+/// What is left of a run that was broken off; none where a deploy had not replaced anything yet.
+fn course(work: &mut Work<'_, '_>, left: &State, wanted: &Rollback) -> Result<Option<Course>, String> {
+    work.say(left);
+    let of_deploy = left.back_to() == left.backup;
+    if let Some(other) = wanted.to.as_deref().filter(|to| !is_backup(to, left.back_to())) {
+        return Err(format!(
+            "{left}\n`nbdctl rollback` without --to finishes that; {} may come back afterwards",
+            other.display()
+        ));
+    }
+    // The state is there before anything is replaced.
+    let untouched = left.step == "backup";
+    if untouched && of_deploy {
+        return Ok(None);
+    }
+    let by_hand = |why: String| {
+        let (backup, target) = (left.back_to().display(), left.target.display());
+        let state = state::path(&wanted.place.backups);
+        format!(
+            "{why}\n{left}\nput {backup} back to {target} by hand, restart, and remove {}",
+            state.display()
+        )
+    };
+    let chosen = backup::read(&backup::manifest_path(left.back_to())).map_err(by_hand)?;
+    let begins = match backup::read(&backup::manifest_path(&left.backup)) {
+        _ if untouched => {
+            work.say("that run had not replaced anything: it is begun anew");
+            Begins::Anew(Some(left.backup.clone()))
+        }
+        _ if of_deploy => Begins::InDeploy,
+        Ok(own) if backup::check(&own.backup, &own.from.sha256).is_ok() => Begins::InRollback(Box::new(own)),
+        _ => {
+            work.say(format!("{} is not whole: there is no way back to it", left.backup.display()));
+            Begins::InDeploy
+        }
+    };
+    Ok(Some(Course { chosen, begins }))
+}
+
+fn is_backup(named: &Path, backup: &Path) -> bool {
+    let real = |path: &Path| fs::canonicalize(path).ok();
+    named == backup
+        || backup.file_name() == Some(named.as_os_str())
+        || real(named).is_some_and(|named| Some(named) == real(backup))
+}
+
+/// What was wanted is in place, and serves.
+fn nothing_comes_back(
+    work: &mut Work<'_, '_>,
+    scene: &Scene,
+    wanted: &Rollback,
+    left: Option<&State>,
+) -> Result<Exit, String> {
+    let place = &wanted.place;
+    if left.is_none() && wanted.to.is_none() {
+        work.say("the newest deploy is undone already; --to names what else may come back, --list shows it");
+    }
+    let exit = in_place_already(work, scene, place)?;
+    if exit == Exit::Done && !place.dry_run {
+        State::clear(&place.backups)?;
+    }
+    Ok(exit)
+}
+
+/// A rollback undoes the newest deploy. Where somebody has put something else in place since, nobody can say what is meant.
+fn is_of_the_newest_deploy(scene: &Scene, newest: &Manifest) -> Result<(), String> {
+    if scene.damaged || scene.in_place.sha256 == newest.to.sha256 {
+        return Ok(());
+    }
+    let (in_place, to, backup) = (&scene.in_place, &newest.to, newest.backup.display());
+    Err(format!(
+        "{in_place} is in place, which is not what the newest deploy put there ({}; sha256 {}): --to says what comes back, as --to {backup} for what was there before that deploy",
+        to.version, to.sha256
+    ))
+}
+
+fn go_back(
+    work: &mut Work<'_, '_>,
+    scene: &Scene,
+    old: &Program,
+    course: &Course,
+    place: &Place,
+) -> Result<Exit, String> {
+    let chosen = &course.chosen;
+    let finishes = !matches!(course.begins, Begins::Anew(_));
     // What is half done is finished, but no session ends by it that nobody asked about.
-    let cuts = !scene.clients.is_empty() && !scene.runs_bytes_of(&old);
+    let cuts = !scene.clients.is_empty() && !scene.runs_bytes_of(old);
     let asked_to_cut = place.yes;
     let place = &Place { yes: place.yes || (finishes && !cuts), ..place.clone() };
-    let mut verdict = preflight(work, &scene, &old, place)?;
-    let before =
-        if finishes { chosen.exports.clone() } else { scene.now.clone().unwrap_or(chosen.exports.clone()) };
+    let mut verdict = preflight(work, scene, old, place)?;
+    let before = match &course.begins {
+        Begins::Anew(_) => scene.now.clone().unwrap_or(chosen.exports.clone()),
+        Begins::InDeploy => chosen.exports.clone(),
+        Begins::InRollback(own) => own.exports.clone(),
+    };
     if finishes {
         verdict.announced.lost.extend(lost(scene.startup.as_ref(), &before));
     }
-    let mut manifest = manifest("rollback", &scene, &old, place, before.clone());
-    if finishes {
-        manifest.backup = chosen.backup.clone();
-    }
+    let mut manifest = manifest("rollback", scene, old, place, before.clone());
+    let after_failing = match &course.begins {
+        Begins::Anew(half) => {
+            if let Some(half) = half.as_ref().filter(|_| !place.dry_run) {
+                backup::forget(half);
+            }
+            Some(AfterFailing::of(scene))
+        }
+        Begins::InDeploy => {
+            manifest.backup = chosen.backup.clone();
+            None
+        }
+        Begins::InRollback(own) => {
+            manifest = Manifest::clone(own);
+            Some(AfterFailing { program: &own.from, exports: &own.exports })
+        }
+    };
     let job = Job {
-        scene: &scene,
-        new: &old,
+        scene,
+        new: old,
         before: &before,
         announced: &verdict.announced,
         manifest: &manifest,
+        back_to: &chosen.backup,
         dir: &place.backups,
         finishes,
+        after_failing,
         may_cut: asked_to_cut,
         restarted: Cell::new(false),
     };

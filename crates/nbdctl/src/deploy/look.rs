@@ -29,6 +29,8 @@ pub struct Scene {
     pub target: Target,
     /// What is in that file.
     pub in_place: Program,
+    /// That does not run any more.
+    pub damaged: bool,
     /// Who restarts the server.
     pub manager: Manager,
     /// Its configuration.
@@ -71,13 +73,13 @@ pub fn look(work: &mut Work<'_, '_>, place: &Place, manifest: Option<&Manifest>)
     }
     let runs =
         process.as_ref().map(|one| Program::look(Path::new(&format!("/proc/{}/exe", one.pid)))).transpose();
-    let in_place = match Program::look(&target.path) {
+    let (in_place, damaged) = match Program::look(&target.path) {
         // A rollback is for this too.
         Err(why) if manifest.is_some() => {
             work.say(&why);
-            Program::broken(&target.path, why)?
+            (Program::broken(&target.path, why)?, true)
         }
-        looked => looked?,
+        looked => (looked?, false),
     };
     work.say(format!("target: {in_place}"));
     if let Some(one) = process.as_ref().filter(|one| one.exe != target.path && !in_place.script) {
@@ -113,6 +115,7 @@ pub fn look(work: &mut Work<'_, '_>, place: &Place, manifest: Option<&Manifest>)
         runs,
         target,
         in_place,
+        damaged,
         manager,
         config,
         pid_file,
