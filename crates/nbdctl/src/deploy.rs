@@ -24,6 +24,7 @@ mod state;
 mod steps;
 mod target;
 mod verify;
+mod which;
 mod work;
 
 use crate::args::{Deploy, Place, Rollback};

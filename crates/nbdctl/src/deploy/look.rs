@@ -8,6 +8,7 @@ use super::process::{self, PID_FILE, Process};
 use super::program::{Kind, Program};
 use super::service::Manager;
 use super::target::{self, Target};
+use super::which::{self, Found};
 use super::work::Work;
 use super::{CONFIG, backup::Manifest};
 use crate::args::{self, Place};
@@ -23,6 +24,8 @@ use std::time::Duration;
 pub struct Scene {
     /// The server that runs.
     pub process: Option<Process>,
+    /// Processes of other servers, which go on as they are.
+    pub others: Vec<Process>,
     /// What it executes.
     pub runs: Option<Program>,
     /// The file that is replaced.
@@ -57,12 +60,23 @@ pub fn look(work: &mut Work<'_, '_>, place: &Place, manifest: Option<&Manifest>)
     let asked = asked.map(|path| std::fs::canonicalize(&path).unwrap_or(path));
     let config = known(&place.config, manifest.map(|one| &one.config));
     let pid_file = known(&place.pid_file, manifest.and_then(|one| one.pid_file.as_ref()));
-    let meant = process::Wanted {
+    let manager = match manifest.filter(|_| place.restart.is_none() && place.service == super::SERVICE) {
+        Some(manifest) => manifest.manager.clone(),
+        None => Manager::find(&place.service, place.restart.as_deref())?,
+    };
+    let members = manager.members();
+    let meant = which::Wanted {
         target: asked.as_deref(),
         config: place.config.as_deref(),
+        config_then: manifest.map(|one| one.config.as_path()),
         pid_file: pid_file.as_deref(),
+        by_script: match &manager {
+            Manager::Init(_) => true,
+            _ => members.as_ref().is_some_and(|members| members.by_script),
+        },
+        members: members.as_ref(),
     };
-    let process = process::find(&meant)?;
+    let Found { server: process, others } = which::find(&meant)?;
     let target = target::find(asked.as_deref(), process.as_ref().map(|one| one.exe.as_path()))?;
     match &process {
         Some(one) => work.say(format!("running: process {}: {}", one.pid, one.words.join(" "))),
@@ -70,6 +84,15 @@ pub fn look(work: &mut Work<'_, '_>, place: &Place, manifest: Option<&Manifest>)
             work.say("running: no server that can be seen, and those of others can be seen by root only");
         }
         None => work.say("running: no server"),
+    }
+    let theirs =
+        |one: &&Process| one.is_of(&target.path) && others.iter().all(|other| other.pid != one.parent);
+    for one in others.iter().filter(theirs) {
+        work.say(format!(
+            "another server executes that file, and goes on with what is in it now: process {}: {}",
+            one.pid,
+            one.words.join(" ")
+        ));
     }
     let runs =
         process.as_ref().map(|one| Program::look(Path::new(&format!("/proc/{}/exe", one.pid)))).transpose();
@@ -105,13 +128,10 @@ pub fn look(work: &mut Work<'_, '_>, place: &Place, manifest: Option<&Manifest>)
         Some(file) => work.say(format!("pid file: {}", file.display())),
         None => work.say("pid file: none that holds its number"),
     }
-    let manager = match manifest.filter(|_| place.restart.is_none() && place.service == super::SERVICE) {
-        Some(manifest) => manifest.manager.clone(),
-        None => Manager::find(&place.service, place.restart.as_deref())?,
-    };
     work.say(format!("restart: {manager}"));
     Ok(Scene {
         process,
+        others,
         runs,
         target,
         in_place,

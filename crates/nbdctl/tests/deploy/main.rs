@@ -8,6 +8,7 @@ mod killed;
 mod logged;
 mod machine;
 mod refused;
+mod several;
 
 use machine::{Machine, SIZE};
 use std::fs;
