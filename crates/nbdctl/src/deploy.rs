@@ -5,6 +5,7 @@
 //! is the same with a backup in the place of the new program.
 
 mod arguments;
+mod attributes;
 mod back;
 mod backup;
 mod clients;
@@ -141,6 +142,7 @@ fn put_in_place(work: &mut Work<'_, '_>, wanted: &Deploy) -> Result<Exit, String
     let job = Job {
         scene: &scene,
         new: &new,
+        attributes: &scene.attributes,
         before: &before,
         announced: &verdict.announced,
         manifest: &manifest,
@@ -247,6 +249,7 @@ fn manifest(verb: &str, scene: &Scene, to: &Program, place: &Place, exports: Vec
         manager: scene.manager.clone(),
         config: scene.config.clone(),
         pid_file: scene.pid_file.clone(),
+        attributes: Some(scene.attributes.clone()),
         startup: scene.startup.clone(),
         exports,
     }

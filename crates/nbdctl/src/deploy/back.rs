@@ -186,12 +186,14 @@ fn go_back(
         }
         Begins::InRollback(own) => {
             manifest = Manifest::clone(own);
-            Some(AfterFailing { program: &own.from, exports: &own.exports })
+            let attributes = own.attributes.as_ref().unwrap_or(&scene.attributes);
+            Some(AfterFailing { program: &own.from, exports: &own.exports, attributes })
         }
     };
     let job = Job {
         scene,
         new: old,
+        attributes: chosen.attributes.as_ref().unwrap_or(&scene.attributes),
         before: &before,
         announced: &verdict.announced,
         manifest: &manifest,

@@ -1,5 +1,6 @@
 //! What is there before anything is touched.
 
+use super::attributes::Attributes;
 use super::clients;
 use super::command::ask;
 use super::listing::{self, Listing, Seen};
@@ -32,6 +33,8 @@ pub struct Scene {
     pub target: Target,
     /// What is in that file.
     pub in_place: Program,
+    /// What that file has of extended attributes.
+    pub attributes: Attributes,
     /// That does not run any more.
     pub damaged: bool,
     /// Who restarts the server.
@@ -113,6 +116,8 @@ pub fn look(work: &mut Work<'_, '_>, place: &Place, manifest: Option<&Manifest>)
         ));
     }
     target.notes.iter().for_each(|note| work.say(note));
+    let attributes = Attributes::of(&target.path)?;
+    attributes.notes().iter().for_each(|note| work.say(note));
     // What a script executes in the end need not answer as the script does.
     let itself = process.as_ref().is_some_and(|one| one.exe == target.path);
     let by_script = in_place.script && !itself;
@@ -135,6 +140,7 @@ pub fn look(work: &mut Work<'_, '_>, place: &Place, manifest: Option<&Manifest>)
         runs,
         target,
         in_place,
+        attributes,
         damaged,
         manager,
         config,

@@ -1,5 +1,6 @@
 //! What is done, step by step, and the way back from each.
 
+use super::attributes::Attributes;
 use super::backup::{self, Manifest};
 use super::listing::{Announced, Seen};
 use super::look::Scene;
@@ -24,6 +25,8 @@ pub struct Job<'a> {
     pub scene: &'a Scene,
     /// What takes the target's place.
     pub new: &'a Program,
+    /// What the target has of extended attributes then.
+    pub attributes: &'a Attributes,
     /// What must be served afterwards.
     pub before: &'a [Seen],
     /// What need not be.
@@ -51,12 +54,18 @@ pub struct AfterFailing<'a> {
     pub program: &'a Program,
     /// What must be served by it.
     pub exports: &'a [Seen],
+    /// What the target has of extended attributes.
+    pub attributes: &'a Attributes,
 }
 
 impl<'a> AfterFailing<'a> {
     /// What is there now. Where nobody serves, nothing is asked of it.
     pub fn of(scene: &'a Scene) -> Self {
-        Self { program: &scene.in_place, exports: scene.now.as_deref().unwrap_or_default() }
+        Self {
+            program: &scene.in_place,
+            exports: scene.now.as_deref().unwrap_or_default(),
+            attributes: &scene.attributes,
+        }
     }
 }
 
@@ -96,14 +105,16 @@ impl Job<'_> {
         let target = &self.scene.target.path;
         if !self.finishes {
             self.begin(work, "backup")?;
-            backup::make(self.manifest)?;
+            let missing = backup::make(self.manifest)?;
+            missing.iter().for_each(|one| work.say(format!("in the copy, {one}")));
             let (copy, manifest) = (&self.manifest.backup, backup::manifest_path(&self.manifest.backup));
             work.say(format!("{} is copied to {}, and was compared", target.display(), copy.display()));
             work.say(format!("its manifest is {}", manifest.display()));
         }
         if self.replaces() {
             self.begin(work, "replace")?;
-            replace::put(&self.new.path, target, &self.new.sha256)?;
+            let missing = replace::put(&self.new.path, target, &self.new.sha256, self.attributes)?;
+            missing.iter().for_each(|one| work.say(one));
             work.say(format!(
                 "{} has the bytes of {} now, by rename",
                 target.display(),
@@ -184,11 +195,11 @@ impl Job<'_> {
 
     fn back(&self, work: &mut Work<'_, '_>) -> Exit {
         work.way_back("back");
-        let Some(AfterFailing { program: old, exports }) = self.after_failing else {
+        let Some(before) = self.after_failing else {
             work.say("there is no way back from here: what was in place is of a run that was broken off");
             return self.stranded(work);
         };
-        let target = &self.scene.target.path;
+        let (old, target) = (before.program, &self.scene.target.path);
         if sha256(target).is_ok_and(|is| is == old.sha256) && !self.was_restarted() && !self.restarted.get() {
             backup::forget(&self.manifest.backup);
             work.say(format!(
@@ -197,7 +208,7 @@ impl Job<'_> {
             ));
             return Exit::Partly;
         }
-        match self.put_back(work, old, exports) {
+        match self.put_back(work, &before) {
             Ok(()) => {
                 backup::forget(&self.manifest.backup);
                 work.say(format!("back: {old} serves again"));
@@ -215,13 +226,15 @@ impl Job<'_> {
         self.scene.process.as_ref().is_some_and(|process| !process.is_alive())
     }
 
-    fn put_back(&self, work: &mut Work<'_, '_>, old: &Program, before: &[Seen]) -> Result<(), String> {
+    fn put_back(&self, work: &mut Work<'_, '_>, before: &AfterFailing<'_>) -> Result<(), String> {
+        let AfterFailing { program: old, exports: before, attributes } = *before;
         let (target, backup) = (&self.scene.target.path, &self.manifest.backup);
         // What cannot be noted is no reason not to go back.
         if let Err(why) = self.state("back").write(self.dir) {
             work.say(format!("the state cannot be written: {why}"));
         }
-        replace::put(backup, target, &old.sha256)?;
+        let missing = replace::put(backup, target, &old.sha256, attributes)?;
+        missing.iter().for_each(|one| work.say(one));
         work.say(format!("{} has the bytes of {} again, by rename", target.display(), backup.display()));
         let runs_old = !self.finishes || self.scene.runs_bytes_of(old);
         if runs_old && !self.was_restarted() && self.scene.process.is_some() {
@@ -249,7 +262,7 @@ impl Job<'_> {
                 self.back_to.display()
             ));
         }
-        work.say(format!("what was there before is in {backup}; by hand: cp -p {backup} {target}.old && mv {target}.old {target} && {}", self.scene.manager));
+        work.say(format!("what was there before is in {backup}; by hand: cp -a {backup} {target}.old && mv {target}.old {target} && {}", self.scene.manager));
         Exit::Stranded
     }
 }

@@ -4,6 +4,7 @@
 
 mod broken;
 mod failing;
+mod kept;
 mod killed;
 mod logged;
 mod machine;
