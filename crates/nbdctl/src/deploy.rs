@@ -33,7 +33,7 @@ use crate::exit::Exit;
 use crate::output::Output;
 use backup::Manifest;
 use jiff::Timestamp;
-use listing::{Announced, Seen, promised};
+use listing::{Announced, Served, promised};
 use look::{Scene, look};
 use preflight::{Facts, Verdict, decide};
 use program::{Kind, Program, compare_with_sums};
@@ -136,9 +136,10 @@ fn put_in_place(work: &mut Work<'_, '_>, wanted: &Deploy) -> Result<Exit, String
         return in_place_already(work, &scene, place);
     }
     let verdict = preflight(work, &scene, &new, place)?;
-    let manifest = manifest("deploy", &scene, &new, place, scene.now.clone().unwrap_or_default());
+    let manifest = manifest("deploy", &scene, &new, place, scene.served());
     let promised = || scene.startup.as_ref().map(|startup| promised(startup, new.kind));
-    let before = scene.now.clone().or_else(promised).unwrap_or_default();
+    let exports = scene.now.clone().or_else(promised).unwrap_or_default();
+    let before = Served { exports, ..scene.served() };
     let job = Job {
         scene: &scene,
         new: &new,
@@ -177,7 +178,7 @@ fn in_place_already(work: &mut Work<'_, '_>, scene: &Scene, place: &Place) -> Re
         return Ok(Exit::Done);
     }
     work.step("verify")?;
-    let (before, announced) = (scene.now.clone().unwrap_or_default(), Announced::default());
+    let (before, announced) = (scene.served(), Announced::default());
     let expected = Expected {
         scene,
         program: &scene.in_place,
@@ -236,7 +237,8 @@ fn without_yes(verdict: &Verdict, place: &Place) -> Result<(), String> {
     Err(format!("{}\n--yes does it all the same", verdict.asks.join("\n")))
 }
 
-fn manifest(verb: &str, scene: &Scene, to: &Program, place: &Place, exports: Vec<Seen>) -> Manifest {
+fn manifest(verb: &str, scene: &Scene, to: &Program, place: &Place, served: Served) -> Manifest {
+    let Served { exports, listens } = served;
     Manifest {
         verb: verb.into(),
         at: Timestamp::now().to_string(),
@@ -251,6 +253,7 @@ fn manifest(verb: &str, scene: &Scene, to: &Program, place: &Place, exports: Vec
         pid_file: scene.pid_file.clone(),
         attributes: Some(scene.attributes.clone()),
         startup: scene.startup.clone(),
+        listens,
         exports,
     }
 }

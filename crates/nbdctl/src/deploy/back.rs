@@ -165,12 +165,12 @@ fn go_back(
     let place = &Place { yes: place.yes || (finishes && !cuts), ..place.clone() };
     let mut verdict = preflight(work, scene, old, place)?;
     let before = match &course.begins {
-        Begins::Anew(_) => scene.now.clone().unwrap_or(chosen.exports.clone()),
-        Begins::InDeploy => chosen.exports.clone(),
-        Begins::InRollback(own) => own.exports.clone(),
+        Begins::Anew(_) if scene.now.is_some() => scene.served(),
+        Begins::Anew(_) | Begins::InDeploy => chosen.served(),
+        Begins::InRollback(own) => own.served(),
     };
     if finishes {
-        verdict.announced.lost.extend(lost(scene.startup.as_ref(), &before));
+        verdict.announced.lost.extend(lost(scene.startup.as_ref(), &before.exports));
     }
     let mut manifest = manifest("rollback", scene, old, place, before.clone());
     let after_failing = match &course.begins {
@@ -187,7 +187,7 @@ fn go_back(
         Begins::InRollback(own) => {
             manifest = Manifest::clone(own);
             let attributes = own.attributes.as_ref().unwrap_or(&scene.attributes);
-            Some(AfterFailing { program: &own.from, exports: &own.exports, attributes })
+            Some(AfterFailing { program: &own.from, served: own.served(), attributes })
         }
     };
     let job = Job {

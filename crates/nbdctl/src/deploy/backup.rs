@@ -1,7 +1,8 @@
 //! Programs that were replaced: a copy with date and checksum in its name, and a manifest beside it.
 
 use super::attributes::Attributes;
-use super::listing::Seen;
+use super::listing::{Seen, Served};
+use super::nbd::Address;
 use super::program::{Program, sha256};
 use super::replace::{copy, sync_dir};
 use super::service::Manager;
@@ -42,8 +43,18 @@ pub struct Manifest {
     pub attributes: Option<Attributes>,
     /// What a start with the configuration came to.
     pub startup: Option<Startup>,
+    /// Where it answered.
+    #[serde(default)]
+    pub listens: Vec<Address>,
     /// What it served.
     pub exports: Vec<Seen>,
+}
+
+impl Manifest {
+    /// What it served, and where.
+    pub fn served(&self) -> Served {
+        Served { exports: self.exports.clone(), listens: self.listens.clone() }
+    }
 }
 
 /// The name of a copy.
@@ -200,6 +211,7 @@ mod tests {
             pid_file: None,
             attributes: None,
             startup: None,
+            listens: Vec::new(),
             exports: Vec::new(),
         }
     }

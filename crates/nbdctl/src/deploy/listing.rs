@@ -42,6 +42,15 @@ pub struct Seen {
     pub reading: Reading,
 }
 
+/// What a server serves, and where.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Served {
+    /// In the server's order.
+    pub exports: Vec<Seen>,
+    /// Where it answers.
+    pub listens: Vec<Address>,
+}
+
 /// What became of a read.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "result", content = "why")]
@@ -83,15 +92,32 @@ impl fmt::Display for Seen {
 /// Where to reach a server that listens like this, from this machine.
 pub fn addresses(listening: &Listening) -> Vec<Address> {
     let port = listening.port.parse().unwrap_or(0);
-    let host = |address: &String| match address.as_str() {
-        "::" => "::1".to_owned(),
-        "0.0.0.0" => "127.0.0.1".to_owned(),
-        other => other.to_owned(),
+    let hosts = |address: &String| match address.as_str() {
+        // Without an IPv4 address beside it, this is for both families.
+        "::" => vec!["::1".to_owned(), "127.0.0.1".to_owned()],
+        "0.0.0.0" => vec!["127.0.0.1".to_owned()],
+        other => vec![other.to_owned()],
     };
-    let unix = listening.unixsock.iter().map(|path| Address::Unix(path.into()));
-    let tcp =
-        listening.addresses.iter().filter(|_| port != 0).map(|address| Address::Tcp(host(address), port));
-    unix.chain(tcp).collect()
+    let mut all: Vec<Address> = listening.unixsock.iter().map(|path| Address::Unix(path.into())).collect();
+    let tcp = listening.addresses.iter().filter(|_| port != 0).flat_map(hosts);
+    for address in tcp.flat_map(|host| Address::Tcp(host, port).each()) {
+        if !all.contains(&address) {
+            all.push(address);
+        }
+    }
+    all
+}
+
+/// Those at which somebody answers, and why nobody does at the others.
+pub fn answering(addresses: &[Address]) -> (Vec<Address>, Vec<String>) {
+    let (mut answer, mut silent) = (Vec::new(), Vec::new());
+    for address in addresses {
+        match nbd::list(address) {
+            Ok(_) => answer.push(address.clone()),
+            Err(why) => silent.push(why),
+        }
+    }
+    (answer, silent)
 }
 
 /// Asks for the names, and opens and reads each export that is not the worse for it.
@@ -106,7 +132,7 @@ pub fn see(addresses: &[Address], startup: Option<&Startup>, kind: Kind) -> Resu
             Err(why) => failures.push(why),
         }
     }
-    Err(if failures.is_empty() { "it listens nowhere".into() } else { failures.join("; ") })
+    Err(if failures.is_empty() { "nobody answers at any address".into() } else { failures.join("; ") })
 }
 
 fn see_at(address: &Address, list: List, startup: Option<&Startup>, kind: Kind) -> Listing {

@@ -3,7 +3,7 @@
 use super::attributes::Attributes;
 use super::clients;
 use super::command::ask;
-use super::listing::{self, Listing, Seen};
+use super::listing::{self, Listing, Seen, Served};
 use super::nbd::Address;
 use super::process::{self, PID_FILE, Process};
 use super::program::{Kind, Program};
@@ -47,6 +47,8 @@ pub struct Scene {
     pub startup: Option<Startup>,
     /// What is served now.
     pub now: Option<Vec<Seen>>,
+    /// Where it answers now.
+    pub listens: Vec<Address>,
     /// Who is connected.
     pub clients: Vec<String>,
     /// The server says itself that a reload would change nothing.
@@ -147,6 +149,7 @@ pub fn look(work: &mut Work<'_, '_>, place: &Place, manifest: Option<&Manifest>)
         pid_file,
         startup: None,
         now: None,
+        listens: Vec::new(),
         clients: Vec::new(),
         settled: false,
     })
@@ -182,6 +185,11 @@ impl Scene {
         })
     }
 
+    /// What is served now, and where.
+    pub fn served(&self) -> Served {
+        Served { exports: self.now.clone().unwrap_or_default(), listens: self.listens.clone() }
+    }
+
     /// Where the server listens, as the configuration says.
     pub fn addresses(&self) -> Vec<Address> {
         self.startup
@@ -210,13 +218,21 @@ impl Scene {
             true => work.say("clients: nobody is connected"),
             false => self.clients.iter().for_each(|client| work.say(format!("client: {client}"))),
         }
-        match listing::see(&self.addresses(), self.startup.as_ref(), runs.kind) {
+        let (listens, silent) = listing::answering(&self.addresses());
+        let named: Vec<String> = listens.iter().map(ToString::to_string).collect();
+        work.say(format!(
+            "listens: at {}",
+            if named.is_empty() { "no address of its configuration".into() } else { named.join(", ") }
+        ));
+        silent.iter().for_each(|why| work.say(format!("nobody answers at {why}")));
+        self.listens = listens;
+        match listing::see(&self.listens, self.startup.as_ref(), runs.kind) {
             Ok(Listing { exports, notes }) => {
                 notes.iter().for_each(|note| work.say(format!("exports: {note}")));
                 exports.iter().for_each(|export| work.say(format!("export: {export}")));
                 self.now = Some(exports);
             }
-            Err(why) => work.say(format!("exports: nobody answers: {why}")),
+            Err(why) => work.say(format!("exports: not seen: {why}")),
         }
         if let Some(plan) = client.filter(|_| runs.kind == Kind::Enhanced).as_ref().and_then(ask_for_plan) {
             work.say("what a reload would do, as its own plan says:");

@@ -2,6 +2,7 @@
 //!
 //! 3.24 loses step after a GO that it refused, so each question has a connection of its own.
 
+use serde::{Deserialize, Serialize};
 use std::io::{Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
 use std::os::unix::net::UnixStream;
@@ -19,7 +20,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const PAYLOAD_MAX: u32 = 1 << 20;
 
 /// Where a server listens.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Address {
     /// Host and port.
     Tcp(String, u16),
@@ -57,6 +59,17 @@ pub enum Closed {
     WantsTls,
     /// There is nobody, or nobody who speaks.
     Broken(String),
+}
+
+impl Address {
+    /// Each that a name stands for: a server listens at all of them.
+    pub fn each(self) -> Vec<Self> {
+        let Self::Tcp(host, port) = &self else { return vec![self] };
+        match (host.as_str(), *port).to_socket_addrs() {
+            Ok(all) => all.map(|one| Self::Tcp(one.ip().to_string(), one.port())).collect(),
+            Err(_) => vec![self],
+        }
+    }
 }
 
 trait Stream: Read + Write {}

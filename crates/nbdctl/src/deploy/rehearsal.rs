@@ -31,8 +31,8 @@ pub fn rehearse(work: &mut Work<'_, '_>, job: &Job<'_>, place: &Place) {
     let addresses: Vec<String> = job.scene.addresses().iter().map(ToString::to_string).collect();
     work.say(format!(
         "  verify: the process and its pid file, {} exports at {}, {}the journal",
-        job.before.len(),
-        addresses.join(" or "),
+        job.before.exports.len(),
+        addresses.join(" and "),
         if job.new.kind == Kind::Enhanced { "SIGHUP, " } else { "" }
     ));
     if job.after_failing.is_some() {

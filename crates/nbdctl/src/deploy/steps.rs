@@ -2,7 +2,7 @@
 
 use super::attributes::Attributes;
 use super::backup::{self, Manifest};
-use super::listing::{Announced, Seen};
+use super::listing::{Announced, Served};
 use super::look::Scene;
 use super::program::{Kind, Program, sha256};
 use super::replace;
@@ -28,7 +28,7 @@ pub struct Job<'a> {
     /// What the target has of extended attributes then.
     pub attributes: &'a Attributes,
     /// What must be served afterwards.
-    pub before: &'a [Seen],
+    pub before: &'a Served,
     /// What need not be.
     pub announced: &'a Announced,
     /// What stands beside the backup; its place too.
@@ -48,12 +48,11 @@ pub struct Job<'a> {
 }
 
 /// What serves again where it fails. Its bytes are in the backup.
-#[derive(Clone, Copy)]
 pub struct AfterFailing<'a> {
     /// What serves.
     pub program: &'a Program,
     /// What must be served by it.
-    pub exports: &'a [Seen],
+    pub served: Served,
     /// What the target has of extended attributes.
     pub attributes: &'a Attributes,
 }
@@ -61,11 +60,7 @@ pub struct AfterFailing<'a> {
 impl<'a> AfterFailing<'a> {
     /// What is there now. Where nobody serves, nothing is asked of it.
     pub fn of(scene: &'a Scene) -> Self {
-        Self {
-            program: &scene.in_place,
-            exports: scene.now.as_deref().unwrap_or_default(),
-            attributes: &scene.attributes,
-        }
+        Self { program: &scene.in_place, served: scene.served(), attributes: &scene.attributes }
     }
 }
 
@@ -195,7 +190,7 @@ impl Job<'_> {
 
     fn back(&self, work: &mut Work<'_, '_>) -> Exit {
         work.way_back("back");
-        let Some(before) = self.after_failing else {
+        let Some(before) = &self.after_failing else {
             work.say("there is no way back from here: what was in place is of a run that was broken off");
             return self.stranded(work);
         };
@@ -208,7 +203,7 @@ impl Job<'_> {
             ));
             return Exit::Partly;
         }
-        match self.put_back(work, &before) {
+        match self.put_back(work, before) {
             Ok(()) => {
                 backup::forget(&self.manifest.backup);
                 work.say(format!("back: {old} serves again"));
@@ -227,7 +222,7 @@ impl Job<'_> {
     }
 
     fn put_back(&self, work: &mut Work<'_, '_>, before: &AfterFailing<'_>) -> Result<(), String> {
-        let AfterFailing { program: old, exports: before, attributes } = *before;
+        let AfterFailing { program: old, served: before, attributes } = before;
         let (target, backup) = (&self.scene.target.path, &self.manifest.backup);
         // What cannot be noted is no reason not to go back.
         if let Err(why) = self.state("back").write(self.dir) {

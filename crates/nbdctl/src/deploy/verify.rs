@@ -1,8 +1,8 @@
 //! Whether a server that was restarted serves as it should.
 
-use super::listing::{self, Announced, Seen};
+use super::listing::{self, Announced, Served};
 use super::look::Scene;
-use super::nbd;
+use super::nbd::{self, Address};
 use super::process::{self, Process};
 use super::program::{Kind, Program};
 use super::sighup::{errors_in_journal, prove};
@@ -18,7 +18,7 @@ pub struct Expected<'a> {
     /// Which program serves: what is at the target now.
     pub program: &'a Program,
     /// What must be served.
-    pub before: &'a [Seen],
+    pub before: &'a Served,
     /// What need not be.
     pub announced: &'a Announced,
     /// The process that must not be there any more; none where nothing was restarted.
@@ -102,23 +102,11 @@ fn check_exports(work: &mut Work<'_, '_>, expected: &Expected<'_>, process: &Pro
         work.say("exports: it is not known where the server listens, so they were not looked at");
         return Ok(());
     }
-    // It binds after its pid file is written.
-    let answers = || addresses.iter().any(|address| nbd::list(address).is_ok());
-    let served = work.poll(work.deadline(), || {
-        if answers() {
-            return Some(true);
-        }
-        (!process.is_alive()).then_some(false)
-    })?;
-    match served {
-        Some(true) => {}
-        Some(false) => return Err(format!("process {} ended before it served", process.pid)),
-        None => return Err(format!("nobody answers within {} s", work.wait.as_secs_f32())),
-    }
+    wait_for_answers(work, expected, process, &addresses)?;
     let seen = listing::see(&addresses, scene.startup.as_ref(), expected.program.kind)?;
     seen.notes.iter().for_each(|note| work.say(format!("exports: {note}")));
     seen.exports.iter().for_each(|export| work.say(format!("export: {export}")));
-    let worse = listing::worse(expected.before, &seen.exports, expected.announced);
+    let worse = listing::worse(&expected.before.exports, &seen.exports, expected.announced);
     if !worse.is_empty() {
         return Err(format!("exports are worse than before: {}", worse.join("; ")));
     }
@@ -127,7 +115,45 @@ fn check_exports(work: &mut Work<'_, '_>, expected: &Expected<'_>, process: &Pro
         0 => "",
         _ => ", but for what was announced",
     };
-    work.say(format!("exports: all {} are as they should be{but}", expected.before.len()));
+    work.say(format!("exports: all {} are as they should be{but}", expected.before.exports.len()));
+    Ok(())
+}
+
+/// At each address of the configuration where somebody answered before; at any, where nobody did.
+fn wait_for_answers(
+    work: &mut Work<'_, '_>,
+    expected: &Expected<'_>,
+    process: &Process,
+    addresses: &[Address],
+) -> Result<(), String> {
+    let answered = |address: &&Address| expected.before.listens.contains(address);
+    let mut silent: Vec<&Address> = addresses.iter().filter(answered).collect();
+    let any = silent.is_empty();
+    if any {
+        silent = addresses.iter().collect();
+    }
+    let answers = |address: &Address| nbd::list(address).is_ok();
+    // It binds after its pid file is written.
+    let served = work.poll(work.deadline(), || {
+        let all = silent.len();
+        silent.retain(|address| !answers(address));
+        match (silent.is_empty(), any && silent.len() < all) {
+            (false, false) => (!process.is_alive()).then_some(false),
+            _ => Some(true),
+        }
+    })?;
+    let named: Vec<String> = silent.iter().map(ToString::to_string).collect();
+    match served {
+        Some(true) => {}
+        Some(false) => return Err(format!("process {} ended before it served", process.pid)),
+        None => {
+            let (wait, named) = (work.wait.as_secs_f32(), named.join(", "));
+            return Err(format!("nobody answers at {named} within {wait} s"));
+        }
+    }
+    if !named.is_empty() {
+        work.say(format!("nobody answers at {}, and nobody did before", named.join(", ")));
+    }
     Ok(())
 }
 

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 #![allow(missing_docs)]
 
+mod addresses;
 mod broken;
 mod failing;
 mod kept;

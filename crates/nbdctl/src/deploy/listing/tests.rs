@@ -138,5 +138,6 @@ fn a_server_on_all_addresses_is_reached_on_this_machine() {
     assert_eq!(reached(listening(&["::", "0.0.0.0"], "10809", None)), "[::1]:10809 127.0.0.1:10809");
     assert_eq!(reached(listening(&["10.0.0.1"], "20000", Some("/s"))), "unix:/s 10.0.0.1:20000");
     assert_eq!(reached(listening(&[], "20000", Some("/s"))), "unix:/s");
+    assert_eq!(reached(listening(&["::"], "20000", None)), "[::1]:20000 127.0.0.1:20000", "both families");
     assert_eq!(reached(listening(&["::"], "0", None)), "");
 }
