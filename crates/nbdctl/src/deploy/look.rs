@@ -65,23 +65,8 @@ pub fn look(work: &mut Work<'_, '_>, place: &Place, manifest: Option<&Manifest>)
     let asked = asked.map(|path| std::fs::canonicalize(&path).unwrap_or(path));
     let config = known(&place.config, manifest.map(|one| &one.config));
     let pid_file = known(&place.pid_file, manifest.and_then(|one| one.pid_file.as_ref()));
-    let manager = match manifest.filter(|_| place.restart.is_none() && place.service == super::SERVICE) {
-        Some(manifest) => manifest.manager.clone(),
-        None => Manager::find(&place.service, place.restart.as_deref())?,
-    };
-    let members = manager.members();
-    let meant = which::Wanted {
-        target: asked.as_deref(),
-        config: place.config.as_deref(),
-        config_then: manifest.map(|one| one.config.as_path()),
-        pid_file: pid_file.as_deref(),
-        by_script: match &manager {
-            Manager::Init(_) => true,
-            _ => members.as_ref().is_some_and(|members| members.by_script),
-        },
-        members: members.as_ref(),
-    };
-    let Found { server: process, others } = which::find(&meant)?;
+    let (manager, Found { server: process, others }) =
+        find_server(place, manifest, asked.as_deref(), pid_file.as_deref())?;
     let target = target::find(asked.as_deref(), process.as_ref().map(|one| one.exe.as_path()))?;
     match &process {
         Some(one) => work.say(format!("running: process {}: {}", one.pid, one.words.join(" "))),
@@ -90,25 +75,10 @@ pub fn look(work: &mut Work<'_, '_>, place: &Place, manifest: Option<&Manifest>)
         }
         None => work.say("running: no server"),
     }
-    let theirs =
-        |one: &&Process| one.is_of(&target.path) && others.iter().all(|other| other.pid != one.parent);
-    for one in others.iter().filter(theirs) {
-        work.say(format!(
-            "another server executes that file, and goes on with what is in it now: process {}: {}",
-            one.pid,
-            one.words.join(" ")
-        ));
-    }
+    say_others(work, &target.path, process.as_ref(), &others);
     let runs =
         process.as_ref().map(|one| Program::look(Path::new(&format!("/proc/{}/exe", one.pid)))).transpose();
-    let (in_place, damaged) = match Program::look(&target.path) {
-        // A rollback is for this too.
-        Err(why) if manifest.is_some() => {
-            work.say(&why);
-            (Program::broken(&target.path, why)?, true)
-        }
-        looked => (looked?, false),
-    };
+    let (in_place, damaged) = look_at(work, &target.path, manifest.is_some())?;
     work.say(format!("target: {in_place}"));
     if let Some(one) = process.as_ref().filter(|one| one.exe != target.path && !in_place.script) {
         let (what, target) = (one.exe.display(), target.path.display());
@@ -153,6 +123,56 @@ pub fn look(work: &mut Work<'_, '_>, place: &Place, manifest: Option<&Manifest>)
         clients: Vec::new(),
         settled: false,
     })
+}
+
+/// Who restarts the server, and which one that is.
+fn find_server(
+    place: &Place,
+    manifest: Option<&Manifest>,
+    target: Option<&Path>,
+    pid_file: Option<&Path>,
+) -> Result<(Manager, Found), String> {
+    let manager = match manifest.filter(|_| place.restart.is_none() && place.service == super::SERVICE) {
+        Some(manifest) => manifest.manager.clone(),
+        None => Manager::find(&place.service, place.restart.as_deref())?,
+    };
+    let members = manager.members();
+    let found = which::find(&which::Wanted {
+        target,
+        config: place.config.as_deref(),
+        config_then: manifest.map(|one| one.config.as_path()),
+        pid_file,
+        by_script: match &manager {
+            Manager::Init(_) => true,
+            _ => members.as_ref().is_some_and(|members| members.by_script),
+        },
+        members: members.as_ref(),
+    })?;
+    Ok((manager, found))
+}
+
+/// What is in the target, and whether that is damaged: a rollback is for that too.
+fn look_at(work: &mut Work<'_, '_>, target: &Path, may_be_damaged: bool) -> Result<(Program, bool), String> {
+    match Program::look(target) {
+        Err(why) if may_be_damaged => {
+            work.say(&why);
+            Ok((Program::broken(target, why)?, true))
+        }
+        looked => Ok((looked?, false)),
+    }
+}
+
+/// Other servers of the same file. The children of one that was killed are clients, and are told as such.
+fn say_others(work: &mut Work<'_, '_>, target: &Path, server: Option<&Process>, others: &[Process]) {
+    let is_head = |one: &&Process| others.iter().all(|other| other.pid != one.parent);
+    let of_server = |one: &Process| server.is_some_and(|server| server.words == one.words);
+    for one in others.iter().filter(|one| one.is_of(target) && !of_server(one)).filter(is_head) {
+        let words = one.words.join(" ");
+        work.say(format!(
+            "another server executes that file, and goes on with what is in it now: process {}: {words}",
+            one.pid
+        ));
+    }
 }
 
 /// The pid file that a server writes, where it has its number.
