@@ -71,7 +71,7 @@ fn the_packages_own_unit_serves_disks_and_files_where_the_original_is_not() {
     // What an administrator has disabled stays so.
     machine.sh("systemctl stop nbd-server; systemctl disable nbd-server");
     machine.dpkg("--install /opt/ours.deb");
-    machine.sh("! systemctl is-enabled nbd-server; ! pgrep nbd-server");
+    machine.sh("! systemctl is-enabled nbd-server && ! pgrep nbd-server");
     machine.dpkg("--purge nbd-server-enhanced");
     assert_eq!(machine.sh("find /etc/systemd /var/lib -name '*nbd-server*' -not -path '*/dpkg/*'"), "");
 }
