@@ -62,7 +62,7 @@ fn takes_over_and_gives_back(machine: &Machine<'_>) {
     assert_eq!(machine.pid(), pid, "nobody restarted it");
     assert_eq!(client.read(0, 23).expect("the session goes on"), b"written to the original");
     assert_eq!(machine.sh("dpkg --verify nbd-server"), "");
-    machine.dpkg("--install /opt/ours.deb");
+    machine.dpkg("--install /opt/newer.deb");
     drop(client);
 
     // In the maintenance window. Init scripts find the running original by the path that it was started from.
