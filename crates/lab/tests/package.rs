@@ -83,6 +83,11 @@ fn takes_over_and_gives_back(machine: &Machine<'_>) {
     assert_eq!(client.read(0, 23).expect("the session goes on"), b"written to the original");
     drop(client);
     machine.appliance.wait_for("test -z \"$(nbdctl sessions --ids)\"");
+    // Nor is a server stopped that would not serve again what it serves.
+    machine.sh("printf '[broken' > /etc/nbd-server/conf.d/broken.conf");
+    let said = machine.dpkg("--install /opt/newer.deb");
+    assert!(said.contains("it would not serve all of its configuration") && machine.pid() == pid, "{said}");
+    machine.sh("rm /etc/nbd-server/conf.d/broken.conf");
     for package in ["newer", "ours"] {
         let pid = machine.pid();
         let said = machine.dpkg(&format!("--install /opt/{package}.deb"));
