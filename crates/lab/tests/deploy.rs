@@ -129,11 +129,15 @@ fn a_maintenance_window_on_an_appliance_and_back() {
     );
     machine.has_the_original();
 
+    // Another server of the same file, which is none of the service's.
+    machine.sh("printf '[generic]\\nport = 20809\\n[z]\\nexportname = /srv/a.img\\n' > /opt/other; \
+                systemd-run --unit=other -p Type=forking /usr/bin/nbd-server -C /opt/other -p /run/other.pid");
     let mut client = machine.session("a");
     machine.ctl(
         "deploy /opt/nbd-server-enhanced --yes",
         0,
         &[
+            "another server executes that file, and goes on with what is in it now: process ",
             "verify    systemd says of nbd-server: active",
             "verify    export: b 4194304 bytes, read",
             "verify    SIGHUP: answered, seen in the journal: MIGRATEKIT: reload complete generation=2",
@@ -142,6 +146,7 @@ fn a_maintenance_window_on_an_appliance_and_back() {
     );
     assert!(client.read(0, 512).is_err(), "its session ended with the original");
     machine.session("b");
+    machine.sh("systemctl is-active other && systemctl stop other");
     machine
         .sh("/opt/nbdctl status; systemctl reload nbd-server || true; pgrep nbd-server | wc -l | grep -qx 1");
     assert_eq!(machine.sh("ls /var/log/nbd-server-deploy | wc -l"), "4", "a log of each run but the dry one");

@@ -1,9 +1,12 @@
 //! `deploy` and `rollback`: another server program in the place of the one that serves, and back.
 //!
 //! Follow one deploy: `look.rs` sees what is there, `preflight.rs` decides from that alone, `steps.rs` makes the backup,
-//! replaces, restarts and verifies, and goes back by itself where any of it fails. Each step is logged by `work.rs`.
+//! replaces, restarts and verifies, and goes back by itself where any of it fails. Each step is logged by `work.rs`. `back.rs`
+//! is the same with a backup in the place of the new program.
 
 mod arguments;
+mod attributes;
+mod back;
 mod backup;
 mod clients;
 mod command;
@@ -22,6 +25,7 @@ mod state;
 mod steps;
 mod target;
 mod verify;
+mod which;
 mod work;
 
 use crate::args::{Deploy, Place, Rollback};
@@ -31,7 +35,7 @@ use backup::Manifest;
 use jiff::Timestamp;
 use listing::{Announced, Seen, promised};
 use look::{Scene, look};
-use preflight::{Facts, Verdict, decide, lost};
+use preflight::{Facts, Verdict, decide};
 use program::{Kind, Program, compare_with_sums};
 use rehearsal::rehearse;
 use room::{free, needed, obstacles};
@@ -39,7 +43,7 @@ use state::{Lock, State};
 use std::cell::Cell;
 use std::fs;
 use std::path::Path;
-use steps::Job;
+use steps::{AfterFailing, Job};
 use verify::{Expected, verify};
 use work::Work;
 
@@ -58,7 +62,7 @@ pub fn rollback(wanted: &Rollback, output: &mut Output) -> Exit {
     if wanted.list {
         return list(&wanted.place.backups, output);
     }
-    begin("rollback", &wanted.place, output, |work| put_back(work, wanted))
+    begin("rollback", &wanted.place, output, |work| back::put_back(work, wanted))
 }
 
 /// Opens the log, and says how it ended. Whatever `run` refuses, nothing was touched.
@@ -138,116 +142,18 @@ fn put_in_place(work: &mut Work<'_, '_>, wanted: &Deploy) -> Result<Exit, String
     let job = Job {
         scene: &scene,
         new: &new,
+        attributes: &scene.attributes,
         before: &before,
         announced: &verdict.announced,
         manifest: &manifest,
+        back_to: &manifest.backup,
         dir: &place.backups,
         finishes: false,
+        after_failing: Some(AfterFailing::of(&scene)),
         may_cut: place.yes,
         restarted: Cell::new(false),
     };
     carry_out(work, &job, &verdict, place)
-}
-
-fn put_back(work: &mut Work<'_, '_>, wanted: &Rollback) -> Result<Exit, String> {
-    let place = &wanted.place;
-    let _lock = lock(place)?;
-    let left = State::left(&place.backups)?;
-    let target = place.target.as_ref().map(|path| fs::canonicalize(path).unwrap_or_else(|_| path.clone()));
-    let chosen = match &left {
-        Some(left) => {
-            work.say(left);
-            match backup::read(&backup::manifest_path(&left.backup)) {
-                Ok(manifest) => manifest,
-                // The manifest is there before anything is replaced.
-                Err(_) if left.step == "backup" => return forget(work, left, place),
-                Err(why) => {
-                    let (backup, target) = (left.backup.display(), left.target.display());
-                    return Err(format!(
-                        "{why}\n{left}\nput {backup} back to {target} by hand, restart, and remove {}",
-                        state::path(&place.backups).display()
-                    ));
-                }
-            }
-        }
-        None => backup::choose(&backup::all(&place.backups)?, wanted.to.as_deref(), target.as_deref())?,
-    };
-    if let Some(target) = target.filter(|target| *target != chosen.target) {
-        let (backup, of, target) = (chosen.backup.display(), chosen.target.display(), target.display());
-        return Err(format!("{backup} is a backup of {of}, and not of {target}"));
-    }
-    backup::check(&chosen.backup, &chosen.from.sha256)?;
-    let old = Program { path: chosen.backup.clone(), ..chosen.from.clone() };
-    work.say(format!("back to: {old}, which was replaced at {}", chosen.at));
-    let mut scene = look(work, place, Some(&chosen))?;
-    scene.startup = startup_for_rollback(work, &scene, &old, &chosen, place);
-    scene.look_at_exports(work);
-    let runs_it = scene.runs_bytes_of(&scene.in_place);
-    if old.sha256 == scene.in_place.sha256 && (left.is_none() || runs_it) {
-        let exit = in_place_already(work, &scene, place)?;
-        if exit == Exit::Done && !place.dry_run {
-            State::clear(&place.backups)?;
-        }
-        return Ok(exit);
-    }
-    let finishes = left.is_some();
-    // What is half done is finished, but no session ends by it that nobody asked about.
-    let cuts = !scene.clients.is_empty() && !scene.runs_bytes_of(&old);
-    let asked_to_cut = place.yes;
-    let place = &Place { yes: place.yes || (finishes && !cuts), ..place.clone() };
-    let mut verdict = preflight(work, &scene, &old, place)?;
-    let before =
-        if finishes { chosen.exports.clone() } else { scene.now.clone().unwrap_or(chosen.exports.clone()) };
-    if finishes {
-        verdict.announced.lost.extend(lost(scene.startup.as_ref(), &before));
-    }
-    let mut manifest = manifest("rollback", &scene, &old, place, before.clone());
-    if finishes {
-        manifest.backup = chosen.backup.clone();
-    }
-    let job = Job {
-        scene: &scene,
-        new: &old,
-        before: &before,
-        announced: &verdict.announced,
-        manifest: &manifest,
-        dir: &place.backups,
-        finishes,
-        may_cut: asked_to_cut,
-        restarted: Cell::new(false),
-    };
-    carry_out(work, &job, &verdict, place)
-}
-
-/// Somebody of ours is asked what a start comes to: what is in place, or what comes back; else what was known then.
-fn startup_for_rollback(
-    work: &mut Work<'_, '_>,
-    scene: &Scene,
-    old: &Program,
-    chosen: &Manifest,
-    place: &Place,
-) -> Option<control::view::Startup> {
-    let candidates = [&scene.in_place, old];
-    for program in candidates.into_iter().filter(|program| program.kind == Kind::Enhanced) {
-        match scene.ask_for_startup(&program.path, place) {
-            Ok(startup) => return Some(startup),
-            Err(why) => work.say(why),
-        }
-    }
-    work.say(format!("the configuration is taken as it was at {}", chosen.at));
-    chosen.startup.clone()
-}
-
-/// A run was broken off before it replaced anything.
-fn forget(work: &mut Work<'_, '_>, left: &State, place: &Place) -> Result<Exit, String> {
-    work.say("that run had not replaced anything: there is nothing to go back from");
-    if place.dry_run {
-        work.say("it would be forgotten");
-        return Ok(Exit::Done);
-    }
-    backup::forget(&left.backup);
-    State::clear(&place.backups)?;
-    Ok(Exit::Done)
 }
 
 /// Nothing is left to do but to see that it serves.
@@ -274,7 +180,7 @@ fn in_place_already(work: &mut Work<'_, '_>, scene: &Scene, place: &Place) -> Re
     let (before, announced) = (scene.now.clone().unwrap_or_default(), Announced::default());
     let expected = Expected {
         scene,
-        kind: scene.in_place.kind,
+        program: &scene.in_place,
         before: &before,
         announced: &announced,
         gone: None,
@@ -343,6 +249,7 @@ fn manifest(verb: &str, scene: &Scene, to: &Program, place: &Place, exports: Vec
         manager: scene.manager.clone(),
         config: scene.config.clone(),
         pid_file: scene.pid_file.clone(),
+        attributes: Some(scene.attributes.clone()),
         startup: scene.startup.clone(),
         exports,
     }

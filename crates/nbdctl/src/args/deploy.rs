@@ -56,7 +56,7 @@ pub struct Deploy {
 #[derive(Clone, Debug, Args)]
 #[command(after_help = CODES)]
 pub struct Rollback {
-    /// The backup that comes back; the newest, where nothing is said
+    /// The backup that comes back; what was there before the newest deploy, where nothing is said
     #[arg(long, value_name = "BACKUP", value_hint = ValueHint::FilePath)]
     pub to: Option<PathBuf>,
     /// List the backups, and do nothing

@@ -1,5 +1,6 @@
 //! Programs that were replaced: a copy with date and checksum in its name, and a manifest beside it.
 
+use super::attributes::Attributes;
 use super::listing::Seen;
 use super::program::{Program, sha256};
 use super::replace::{copy, sync_dir};
@@ -36,6 +37,9 @@ pub struct Manifest {
     pub config: PathBuf,
     /// Its pid file; none where it has none.
     pub pid_file: Option<PathBuf>,
+    /// What the target had of extended attributes.
+    #[serde(default)]
+    pub attributes: Option<Attributes>,
     /// What a start with the configuration came to.
     pub startup: Option<Startup>,
     /// What it served.
@@ -61,19 +65,25 @@ pub fn make_dir(dir: &Path) -> Result<(), String> {
     made.map_err(|error| format!("{}: {error}", dir.display()))
 }
 
-/// Copies what is at the target, with mode, owner and times, looks at the copy, and writes the manifest.
+/// Copies what is at the target, with mode, owner and times, looks at the copy, and writes the manifest. Which attributes the
+/// copy could not take; the manifest has them all.
 ///
 /// # Errors
 /// The copy cannot be made, or has other bytes. Nothing of it is left then.
-pub fn make(manifest: &Manifest) -> Result<(), String> {
+pub fn make(manifest: &Manifest) -> Result<Vec<String>, String> {
     let backup = &manifest.backup;
     if fs::symlink_metadata(backup).is_ok() {
         return Err(format!("{} is there already", backup.display()));
     }
-    let made = copy(&manifest.target, backup, &manifest.target)
-        .and_then(|()| check(backup, &manifest.from.sha256))
-        .and_then(|()| write(&manifest_path(backup), manifest))
-        .and_then(|()| sync_dir(backup));
+    let attributes = manifest.attributes.clone().unwrap_or_default();
+    let made = copy(&manifest.target, backup, &manifest.target).and_then(|file| {
+        let missing = attributes.give(&file).unwrap_or_else(|error| vec![format!("{error}")]);
+        file.sync_all().map_err(|error| format!("{}: {error}", backup.display()))?;
+        check(backup, &manifest.from.sha256)?;
+        write(&manifest_path(backup), manifest)?;
+        sync_dir(backup)?;
+        Ok(missing)
+    });
     made.inspect_err(|_| forget(backup))
 }
 
@@ -166,7 +176,13 @@ mod tests {
     use crate::deploy::program::Kind;
 
     fn program(sha256: &str) -> Program {
-        Program { path: "/p".into(), sha256: sha256.repeat(16), version: "v".into(), kind: Kind::Original }
+        Program {
+            path: "/p".into(),
+            sha256: sha256.repeat(16),
+            version: "v".into(),
+            kind: Kind::Original,
+            script: false,
+        }
     }
 
     fn manifest(verb: &str, at: &str, from: &str) -> Manifest {
@@ -182,6 +198,7 @@ mod tests {
             manager: Manager::Init("/etc/init.d/nbd-server".into()),
             config: "/c".into(),
             pid_file: None,
+            attributes: None,
             startup: None,
             exports: Vec::new(),
         }

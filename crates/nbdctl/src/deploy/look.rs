@@ -1,13 +1,15 @@
 //! What is there before anything is touched.
 
+use super::attributes::Attributes;
 use super::clients;
 use super::command::ask;
 use super::listing::{self, Listing, Seen};
 use super::nbd::Address;
 use super::process::{self, PID_FILE, Process};
-use super::program::{Kind, Program, is_script};
+use super::program::{Kind, Program};
 use super::service::Manager;
 use super::target::{self, Target};
+use super::which::{self, Found};
 use super::work::Work;
 use super::{CONFIG, backup::Manifest};
 use crate::args::{self, Place};
@@ -23,12 +25,18 @@ use std::time::Duration;
 pub struct Scene {
     /// The server that runs.
     pub process: Option<Process>,
+    /// Processes of other servers, which go on as they are.
+    pub others: Vec<Process>,
     /// What it executes.
     pub runs: Option<Program>,
     /// The file that is replaced.
     pub target: Target,
     /// What is in that file.
     pub in_place: Program,
+    /// What that file has of extended attributes.
+    pub attributes: Attributes,
+    /// That does not run any more.
+    pub damaged: bool,
     /// Who restarts the server.
     pub manager: Manager,
     /// Its configuration.
@@ -55,20 +63,24 @@ pub fn look(work: &mut Work<'_, '_>, place: &Place, manifest: Option<&Manifest>)
     let asked = asked.map(|path| std::fs::canonicalize(&path).unwrap_or(path));
     let config = known(&place.config, manifest.map(|one| &one.config));
     let pid_file = known(&place.pid_file, manifest.and_then(|one| one.pid_file.as_ref()));
-    let meant = process::Wanted {
+    let manager = match manifest.filter(|_| place.restart.is_none() && place.service == super::SERVICE) {
+        Some(manifest) => manifest.manager.clone(),
+        None => Manager::find(&place.service, place.restart.as_deref())?,
+    };
+    let members = manager.members();
+    let meant = which::Wanted {
         target: asked.as_deref(),
         config: place.config.as_deref(),
+        config_then: manifest.map(|one| one.config.as_path()),
         pid_file: pid_file.as_deref(),
+        by_script: match &manager {
+            Manager::Init(_) => true,
+            _ => members.as_ref().is_some_and(|members| members.by_script),
+        },
+        members: members.as_ref(),
     };
-    let process = process::find(&meant)?;
+    let Found { server: process, others } = which::find(&meant)?;
     let target = target::find(asked.as_deref(), process.as_ref().map(|one| one.exe.as_path()))?;
-    if let Some(one) = process.as_ref().filter(|one| one.exe != target.path && !is_script(&target.path)) {
-        let (what, target) = (one.exe.display(), target.path.display());
-        return Err(format!(
-            "process {} executes {what}, not {target}: --target says what is replaced",
-            one.pid
-        ));
-    }
     match &process {
         Some(one) => work.say(format!("running: process {}: {}", one.pid, one.words.join(" "))),
         None if !rustix::process::geteuid().is_root() => {
@@ -76,21 +88,39 @@ pub fn look(work: &mut Work<'_, '_>, place: &Place, manifest: Option<&Manifest>)
         }
         None => work.say("running: no server"),
     }
+    let theirs =
+        |one: &&Process| one.is_of(&target.path) && others.iter().all(|other| other.pid != one.parent);
+    for one in others.iter().filter(theirs) {
+        work.say(format!(
+            "another server executes that file, and goes on with what is in it now: process {}: {}",
+            one.pid,
+            one.words.join(" ")
+        ));
+    }
     let runs =
         process.as_ref().map(|one| Program::look(Path::new(&format!("/proc/{}/exe", one.pid)))).transpose();
-    let in_place = match Program::look(&target.path) {
+    let (in_place, damaged) = match Program::look(&target.path) {
         // A rollback is for this too.
         Err(why) if manifest.is_some() => {
             work.say(&why);
-            Program::broken(&target.path, why)?
+            (Program::broken(&target.path, why)?, true)
         }
-        looked => looked?,
+        looked => (looked?, false),
     };
     work.say(format!("target: {in_place}"));
+    if let Some(one) = process.as_ref().filter(|one| one.exe != target.path && !in_place.script) {
+        let (what, target) = (one.exe.display(), target.path.display());
+        return Err(format!(
+            "process {} executes {what}, not {target}: --target says what is replaced",
+            one.pid
+        ));
+    }
     target.notes.iter().for_each(|note| work.say(note));
+    let attributes = Attributes::of(&target.path)?;
+    attributes.notes().iter().for_each(|note| work.say(note));
     // What a script executes in the end need not answer as the script does.
     let itself = process.as_ref().is_some_and(|one| one.exe == target.path);
-    let by_script = is_script(&target.path) && !itself;
+    let by_script = in_place.script && !itself;
     let runs = if by_script { process.as_ref().map(|_| in_place.clone()) } else { runs? };
     if process.as_ref().is_some_and(|one| one.replaced) {
         work.say("the server that runs was started from a file that is not there any more");
@@ -103,16 +133,15 @@ pub fn look(work: &mut Work<'_, '_>, place: &Place, manifest: Option<&Manifest>)
         Some(file) => work.say(format!("pid file: {}", file.display())),
         None => work.say("pid file: none that holds its number"),
     }
-    let manager = match manifest.filter(|_| place.restart.is_none() && place.service == super::SERVICE) {
-        Some(manifest) => manifest.manager.clone(),
-        None => Manager::find(&place.service, place.restart.as_deref())?,
-    };
     work.say(format!("restart: {manager}"));
     Ok(Scene {
         process,
+        others,
         runs,
         target,
         in_place,
+        attributes,
+        damaged,
         manager,
         config,
         pid_file,

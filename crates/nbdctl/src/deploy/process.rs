@@ -27,17 +27,6 @@ pub struct Process {
     pub words: Vec<String>,
 }
 
-/// What the caller knows of the server that is meant.
-#[derive(Clone, Debug, Default)]
-pub struct Wanted<'a> {
-    /// It executes this, or did before it was replaced.
-    pub target: Option<&'a Path>,
-    /// It was started with this configuration.
-    pub config: Option<&'a Path>,
-    /// Its number is in this file.
-    pub pid_file: Option<&'a Path>,
-}
-
 impl Process {
     /// The process of a number; none where there is none, or nobody may look.
     pub fn at(pid: u32) -> Option<Self> {
@@ -88,13 +77,29 @@ impl Process {
         runs.is_ok_and(|runs| sha256(file).is_ok_and(|there| runs == there))
     }
 
-    fn is_named_like_a_server(&self) -> bool {
+    /// The same process, and not one that was given its number.
+    pub fn is(&self, other: &Self) -> bool {
+        (self.pid, self.began) == (other.pid, other.began)
+    }
+
+    /// Which service's, as the kernel has it: the lines of its groups.
+    pub fn groups(&self) -> String {
+        fs::read_to_string(format!("/proc/{}/cgroup", self.pid)).unwrap_or_default()
+    }
+
+    /// The configuration that it was started with.
+    pub fn config(&self) -> PathBuf {
+        self.given().config.unwrap_or_else(|| super::CONFIG.into())
+    }
+
+    /// By the name of what it executes.
+    pub fn is_named_like_a_server(&self) -> bool {
         self.exe.file_name().is_some_and(|name| name.to_string_lossy().starts_with("nbd-server"))
     }
 
     /// What it executes has its path here too, and not only in the file system of a container. A service whose view of the
     /// file system is restricted sees the same file.
-    fn is_of_this_system(&self) -> bool {
+    pub fn is_of_this_system(&self) -> bool {
         let there = PathBuf::from(format!("/proc/{}/root", self.pid));
         let there = there.join(self.exe.strip_prefix("/").unwrap_or(&self.exe));
         match (fs::metadata(there), fs::metadata(&self.exe)) {
@@ -135,90 +140,9 @@ pub fn all() -> BTreeMap<u32, Process> {
     pids.filter_map(|pid| Some((pid, Process::at(pid)?))).collect()
 }
 
-/// The server that is meant, if one runs.
-///
-/// # Errors
-/// Several do.
-pub fn find(wanted: &Wanted<'_>) -> Result<Option<Process>, String> {
-    // A number that an old file holds may be anybody's by now.
-    let is_server =
-        |one: &Process| one.is_named_like_a_server() || wanted.target.is_some_and(|target| one.is_of(target));
-    if let Some(process) = wanted.pid_file.and_then(pid_in).and_then(Process::at).filter(is_server) {
-        return Ok(Some(process));
-    }
-    let here = all().into_iter().filter(|(_, one)| !is_server(one) || one.is_of_this_system()).collect();
-    choose(&here, wanted, pid_in(Path::new(PID_FILE)))
-}
-
-/// Of all processes: those of the program, without the children that 3.24 has for its clients.
-fn choose(
-    all: &BTreeMap<u32, Process>,
-    wanted: &Wanted<'_>,
-    in_pid_file: Option<u32>,
-) -> Result<Option<Process>, String> {
-    let ours = |process: &&Process| {
-        let given = process.given();
-        let program = wanted.target.map_or(process.is_named_like_a_server(), |target| process.is_of(target));
-        let config = wanted
-            .config
-            .is_none_or(|config| given.config.as_deref().unwrap_or(Path::new(super::CONFIG)) == config);
-        let pid_file = wanted
-            .pid_file
-            .is_none_or(|file| given.pid_file.as_deref().unwrap_or(Path::new(PID_FILE)) == file);
-        program && config && pid_file
-    };
-    let found: Vec<&Process> = all.values().filter(ours).collect();
-    let heads: Vec<&Process> =
-        found.iter().filter(|one| found.iter().all(|other| other.pid != one.parent)).copied().collect();
-    match heads[..] {
-        [] => Ok(None),
-        [one] => Ok(Some(one.clone())),
-        _ => match heads.iter().find(|one| Some(one.pid) == in_pid_file) {
-            Some(one) => Ok(Some((*one).clone())),
-            None => {
-                let pids: Vec<String> = heads.iter().map(|one| one.pid.to_string()).collect();
-                Err(format!("several servers run ({}): --pid-file says which is meant", pids.join(", ")))
-            }
-        },
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn process(pid: u32, parent: u32, line: &str) -> Process {
-        let words: Vec<String> = line.split(' ').map(Into::into).collect();
-        Process { pid, parent, began: 1, exe: words[0].clone().into(), replaced: false, words }
-    }
-
-    fn chosen(all: &[Process], wanted: &Wanted<'_>, in_pid_file: Option<u32>) -> Result<Option<u32>, String> {
-        let all = all.iter().map(|one| (one.pid, one.clone())).collect();
-        choose(&all, wanted, in_pid_file).map(|found| found.map(|one| one.pid))
-    }
-
-    #[test]
-    fn the_children_of_the_original_are_not_the_server() {
-        let all = [
-            process(10, 1, "/usr/bin/nbd-server -C /a"),
-            process(11, 10, "/usr/bin/nbd-server -C /a"),
-            process(12, 1, "/bin/sh nbd-server"),
-        ];
-        assert_eq!(chosen(&all, &Wanted::default(), None), Ok(Some(10)));
-        assert_eq!(chosen(&all[2..], &Wanted::default(), None), Ok(None));
-    }
-
-    #[test]
-    fn of_several_servers_the_one_is_taken_that_was_meant_or_none() {
-        let all =
-            [process(10, 1, "/usr/bin/nbd-server -C /a"), process(20, 1, "/usr/bin/nbd-server -C/b -p /p")];
-        assert_eq!(chosen(&all, &Wanted::default(), Some(20)), Ok(Some(20)));
-        let config = Some(Path::new("/b"));
-        assert_eq!(chosen(&all, &Wanted { config, ..Wanted::default() }, None), Ok(Some(20)));
-        let pid_file = Some(Path::new("/p"));
-        assert_eq!(chosen(&all, &Wanted { pid_file, ..Wanted::default() }, None), Ok(Some(20)));
-        assert!(chosen(&all, &Wanted::default(), Some(7)).is_err_and(|why| why.contains("10, 20")));
-    }
 
     #[test]
     fn a_process_is_told_by_its_begin_too() {

@@ -40,6 +40,9 @@ pub struct Program {
     pub version: String,
     /// Which one it is.
     pub kind: Kind,
+    /// It is a text for another program: which file serves in the end nobody can tell from outside.
+    #[serde(default)]
+    pub script: bool,
 }
 
 impl Program {
@@ -58,7 +61,7 @@ impl Program {
         }
         let usage = ask(path, &["--help"], None).map_err(|why| format!("{at} does not run here: {why}"))?;
         let kind = if usage.out.contains(OURS) { Kind::Enhanced } else { Kind::Original };
-        Ok(Self { path: path.into(), sha256, version: said.into(), kind })
+        Ok(Self { path: path.into(), sha256, version: said.into(), kind, script: is_script(path) })
     }
 
     /// What does not run any more, and is replaced just for that.
@@ -68,7 +71,7 @@ impl Program {
     pub fn broken(path: &Path, why: String) -> Result<Self, String> {
         let sha256 = sha256(path).map_err(|error| format!("{}: {error}", path.display()))?;
         // It is not sent SIGHUP.
-        Ok(Self { path: path.into(), sha256, version: why, kind: Kind::Original })
+        Ok(Self { path: path.into(), sha256, version: why, kind: Kind::Original, script: is_script(path) })
     }
 
     /// The first digits, enough to tell two apart.
@@ -98,7 +101,7 @@ pub fn sha256(path: &Path) -> io::Result<String> {
     Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
-/// A program that is a text for another one: which file serves in the end nobody can tell from outside.
+/// It begins as a text for another program does.
 pub fn is_script(path: &Path) -> bool {
     let mut begin = [0; 2];
     File::open(path).and_then(|mut file| file.read_exact(&mut begin)).is_ok() && begin == *b"#!"

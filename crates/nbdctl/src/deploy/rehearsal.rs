@@ -18,12 +18,16 @@ pub fn rehearse(work: &mut Work<'_, '_>, job: &Job<'_>, place: &Place) {
             backup::manifest_path(&manifest.backup).display()
         ));
     }
-    work.say(format!(
-        "  replace: copy {} to {}, rename that to {target}",
-        job.new.path.display(),
-        replace::beside(&job.scene.target.path).display()
-    ));
-    work.say(format!("  restart: {}, within {} s", job.scene.manager, place.wait.as_secs_f32()));
+    if job.replaces() {
+        work.say(format!(
+            "  replace: copy {} to {}, rename that to {target}",
+            job.new.path.display(),
+            replace::beside(&job.scene.target.path).display()
+        ));
+    }
+    if job.restarts() {
+        work.say(format!("  restart: {}, within {} s", job.scene.manager, place.wait.as_secs_f32()));
+    }
     let addresses: Vec<String> = job.scene.addresses().iter().map(ToString::to_string).collect();
     work.say(format!(
         "  verify: the process and its pid file, {} exports at {}, {}the journal",
@@ -31,7 +35,7 @@ pub fn rehearse(work: &mut Work<'_, '_>, job: &Job<'_>, place: &Place) {
         addresses.join(" or "),
         if job.new.kind == Kind::Enhanced { "SIGHUP, " } else { "" }
     ));
-    if !job.finishes {
+    if job.after_failing.is_some() {
         work.say(format!(
             "  where any of it fails: copy {} back, restart, verify",
             manifest.backup.display()

@@ -1,6 +1,7 @@
 //! Who starts and stops the server on this machine.
 
 use super::command::{ask, carry_out};
+use super::process::Process;
 use super::work::Work;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
@@ -15,6 +16,44 @@ pub enum Manager {
     Init(String),
     /// A command for a shell.
     Command(String),
+}
+
+/// The processes of a service, as systemd says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Members {
+    /// The name of the service.
+    pub unit: String,
+    /// The one that systemd takes for the server; none where it does not run, or there is no telling.
+    pub main: Option<u32>,
+    /// The group of all of them; none where it does not run.
+    pub group: Option<String>,
+    /// A script in `/etc/init.d` starts and ends them, by the number in its pid file.
+    pub by_script: bool,
+}
+
+impl Members {
+    /// Of the lines of `systemctl show`.
+    fn of(unit: &str, text: &str) -> Self {
+        let value = |key: &str| text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='));
+        Self {
+            unit: unit.into(),
+            main: value("MainPID").and_then(|pid| pid.parse().ok()).filter(|pid| *pid != 0),
+            group: value("ControlGroup").filter(|group| group.len() > 1).map(Into::into),
+            by_script: value("SourcePath").is_some_and(|path| path.starts_with("/etc/init.d/")),
+        }
+    }
+
+    /// It is one of them.
+    pub fn has(&self, process: &Process) -> bool {
+        self.main == Some(process.pid)
+            || self.group.as_ref().is_some_and(|group| is_in_group(group, &process.groups()))
+    }
+}
+
+/// `0::/system.slice/x.service`; in a container there may be more in front, and a service may divide its own.
+fn is_in_group(group: &str, lines: &str) -> bool {
+    let mut paths = lines.lines().filter_map(|line| line.splitn(3, ':').nth(2));
+    paths.any(|path| path.ends_with(group) || path.contains(&format!("{group}/")))
 }
 
 impl Manager {
@@ -40,6 +79,18 @@ impl Manager {
             return Ok(Self::Init(script));
         }
         Err(format!("there is neither systemd nor {script}: --restart says how the server is restarted"))
+    }
+
+    /// Which processes are the service's; none where nobody keeps account of them.
+    pub fn members(&self) -> Option<Members> {
+        let Self::Systemd(unit) = self else { return None };
+        let shown = ask(
+            "systemctl",
+            &["show", "-p", "MainPID", "-p", "ControlGroup", "-p", "SourcePath", unit],
+            None,
+        )
+        .ok()?;
+        shown.is_well().then(|| Members::of(unit, &shown.out))
     }
 
     /// What restarts it, as words.
@@ -86,5 +137,23 @@ impl Manager {
 impl std::fmt::Display for Manager {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(&self.words().join(" "))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_systemd_says_of_a_service_tells_whose_a_process_is() {
+        let runs = Members::of("x", "MainPID=0\nControlGroup=/system.slice/x.service\n");
+        assert_eq!((runs.main, runs.group.as_deref()), (None, Some("/system.slice/x.service")));
+        assert_eq!(Members::of("x", "MainPID=7\nControlGroup=\n").main, Some(7));
+        assert_eq!(Members::of("x", "MainPID=0\nControlGroup=\n").group, None);
+        assert!(Members::of("x", "SourcePath=/etc/init.d/x\n").by_script && !runs.by_script);
+        let is = |lines: &str| is_in_group("/system.slice/x.service", lines);
+        assert!(is("0::/system.slice/x.service\n") && is("0::/docker/1/system.slice/x.service/part\n"));
+        assert!(is("2:cpu:/\n1:name=systemd:/system.slice/x.service\n"));
+        assert!(!is("0::/system.slice/yx.service\n") && !is("0::/user.slice\n") && !is(""));
     }
 }

@@ -23,6 +23,9 @@ pub struct State {
     pub target: PathBuf,
     /// The copy of what was there.
     pub backup: PathBuf,
+    /// The copy of what is in place once this is finished: of a rollback what comes back, else what was there.
+    #[serde(default)]
+    pub back_to: Option<PathBuf>,
 }
 
 /// The lock of a directory of backups. Let go at the end of the process, however that ends.
@@ -57,6 +60,11 @@ impl Lock {
 }
 
 impl State {
+    /// The copy of what is in place once this is finished.
+    pub fn back_to(&self) -> &Path {
+        self.back_to.as_deref().unwrap_or(&self.backup)
+    }
+
     /// What a run left that did not come to its end.
     ///
     /// # Errors
@@ -109,11 +117,12 @@ impl State {
 
 impl std::fmt::Display for State {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { verb, step, since, pid, target, backup } = self;
-        let (target, backup) = (target.display(), backup.display());
+        let Self { verb, step, since, pid, target, .. } = self;
+        let (target, back_to) = (target.display(), self.back_to().display());
+        let what = if verb == "rollback" { "what was to come back" } else { "what was there before" };
         write!(
             f,
-            "a {verb} of {target} (process {pid}, since {since}) was broken off in the step {step}; what was there before is in {backup}"
+            "a {verb} of {target} (process {pid}, since {since}) was broken off in the step {step}; {what} is in {back_to}"
         )
     }
 }
@@ -138,10 +147,19 @@ mod tests {
             since: "now".into(),
             target: "/t".into(),
             backup: "/b".into(),
+            back_to: None,
         };
         state.write(&dir).expect("written");
         assert_eq!(State::left(&dir), Ok(Some(state.clone())));
-        assert!(state.to_string().contains("in the step restart"), "{state}");
+        assert!(
+            state.to_string().ends_with("in the step restart; what was there before is in /b"),
+            "{state}"
+        );
+        let state = State { verb: "rollback".into(), back_to: Some("/o".into()), ..state };
+        assert!(
+            state.to_string().ends_with("in the step restart; what was to come back is in /o"),
+            "{state}"
+        );
         State::clear(&dir).expect("removed");
         State::clear(&dir).expect("it is gone already");
         fs::write(path(&dir), "{").expect("written");

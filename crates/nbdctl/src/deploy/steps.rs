@@ -1,5 +1,6 @@
 //! What is done, step by step, and the way back from each.
 
+use super::attributes::Attributes;
 use super::backup::{self, Manifest};
 use super::listing::{Announced, Seen};
 use super::look::Scene;
@@ -24,20 +25,48 @@ pub struct Job<'a> {
     pub scene: &'a Scene,
     /// What takes the target's place.
     pub new: &'a Program,
+    /// What the target has of extended attributes then.
+    pub attributes: &'a Attributes,
     /// What must be served afterwards.
     pub before: &'a [Seen],
     /// What need not be.
     pub announced: &'a Announced,
     /// What stands beside the backup; its place too.
     pub manifest: &'a Manifest,
+    /// The copy that a rollback brings back where this is broken off.
+    pub back_to: &'a Path,
     /// Where backups and the state are.
     pub dir: &'a Path,
-    /// What is in place is of a run that was broken off: it is neither kept nor gone back to.
+    /// It was begun by a run that was broken off: what is in place is not kept.
     pub finishes: bool,
+    /// What serves again where it fails; none where what is in place may never have served.
+    pub after_failing: Option<AfterFailing<'a>>,
     /// Sessions may end by it, those too that began after the look.
     pub may_cut: bool,
     /// The command that restarts was run: whoever served before may have been told to end.
     pub restarted: Cell<bool>,
+}
+
+/// What serves again where it fails. Its bytes are in the backup.
+#[derive(Clone, Copy)]
+pub struct AfterFailing<'a> {
+    /// What serves.
+    pub program: &'a Program,
+    /// What must be served by it.
+    pub exports: &'a [Seen],
+    /// What the target has of extended attributes.
+    pub attributes: &'a Attributes,
+}
+
+impl<'a> AfterFailing<'a> {
+    /// What is there now. Where nobody serves, nothing is asked of it.
+    pub fn of(scene: &'a Scene) -> Self {
+        Self {
+            program: &scene.in_place,
+            exports: scene.now.as_deref().unwrap_or_default(),
+            attributes: &scene.attributes,
+        }
+    }
 }
 
 impl Job<'_> {
@@ -62,25 +91,37 @@ impl Job<'_> {
         exit
     }
 
+    /// It is not in place yet.
+    pub fn replaces(&self) -> bool {
+        self.scene.in_place.sha256 != self.new.sha256
+    }
+
+    /// Who serves is another than who should, as far as that can be seen.
+    pub fn restarts(&self) -> bool {
+        !(self.finishes && self.scene.runs_bytes_of(self.new))
+    }
+
     fn forward(&self, work: &mut Work<'_, '_>) -> Result<(), String> {
         let target = &self.scene.target.path;
         if !self.finishes {
             self.begin(work, "backup")?;
-            backup::make(self.manifest)?;
+            let missing = backup::make(self.manifest)?;
+            missing.iter().for_each(|one| work.say(format!("in the copy, {one}")));
             let (copy, manifest) = (&self.manifest.backup, backup::manifest_path(&self.manifest.backup));
             work.say(format!("{} is copied to {}, and was compared", target.display(), copy.display()));
             work.say(format!("its manifest is {}", manifest.display()));
         }
-        if self.scene.in_place.sha256 != self.new.sha256 {
+        if self.replaces() {
             self.begin(work, "replace")?;
-            replace::put(&self.new.path, target, &self.new.sha256)?;
+            let missing = replace::put(&self.new.path, target, &self.new.sha256, self.attributes)?;
+            missing.iter().for_each(|one| work.say(one));
             work.say(format!(
                 "{} has the bytes of {} now, by rename",
                 target.display(),
                 self.new.path.display()
             ));
         }
-        if self.finishes && self.scene.runs_bytes_of(self.new) {
+        if !self.restarts() {
             self.begin(work, "verify")?;
             work.say("the server was not restarted: it serves on as it did");
             let expected = Expected { gone: None, sighup: false, ..self.expected(self.new) };
@@ -137,13 +178,14 @@ impl Job<'_> {
             since: self.manifest.at.clone(),
             target: self.scene.target.path.clone(),
             backup: self.manifest.backup.clone(),
+            back_to: Some(self.back_to.to_owned()),
         }
     }
 
-    fn expected<'b>(&'b self, program: &Program) -> Expected<'b> {
+    fn expected<'b>(&'b self, program: &'b Program) -> Expected<'b> {
         Expected {
             scene: self.scene,
-            kind: program.kind,
+            program,
             before: self.before,
             announced: self.announced,
             gone: self.scene.process.as_ref(),
@@ -153,12 +195,11 @@ impl Job<'_> {
 
     fn back(&self, work: &mut Work<'_, '_>) -> Exit {
         work.way_back("back");
-        if self.finishes {
+        let Some(before) = self.after_failing else {
             work.say("there is no way back from here: what was in place is of a run that was broken off");
             return self.stranded(work);
-        }
-        let old = &self.scene.in_place;
-        let target = &self.scene.target.path;
+        };
+        let (old, target) = (before.program, &self.scene.target.path);
         if sha256(target).is_ok_and(|is| is == old.sha256) && !self.was_restarted() && !self.restarted.get() {
             backup::forget(&self.manifest.backup);
             work.say(format!(
@@ -167,7 +208,7 @@ impl Job<'_> {
             ));
             return Exit::Partly;
         }
-        match self.put_back(work) {
+        match self.put_back(work, &before) {
             Ok(()) => {
                 backup::forget(&self.manifest.backup);
                 work.say(format!("back: {old} serves again"));
@@ -185,17 +226,18 @@ impl Job<'_> {
         self.scene.process.as_ref().is_some_and(|process| !process.is_alive())
     }
 
-    fn put_back(&self, work: &mut Work<'_, '_>) -> Result<(), String> {
-        let (old, target, backup) = (&self.scene.in_place, &self.scene.target.path, &self.manifest.backup);
+    fn put_back(&self, work: &mut Work<'_, '_>, before: &AfterFailing<'_>) -> Result<(), String> {
+        let AfterFailing { program: old, exports: before, attributes } = *before;
+        let (target, backup) = (&self.scene.target.path, &self.manifest.backup);
         // What cannot be noted is no reason not to go back.
         if let Err(why) = self.state("back").write(self.dir) {
             work.say(format!("the state cannot be written: {why}"));
         }
-        replace::put(backup, target, &old.sha256)?;
+        let missing = replace::put(backup, target, &old.sha256, attributes)?;
+        missing.iter().for_each(|one| work.say(one));
         work.say(format!("{} has the bytes of {} again, by rename", target.display(), backup.display()));
-        // Where none served before, nothing is asked of it.
-        let before = self.scene.now.as_deref().unwrap_or_default();
-        if !self.was_restarted() && self.scene.process.is_some() {
+        let runs_old = !self.finishes || self.scene.runs_bytes_of(old);
+        if runs_old && !self.was_restarted() && self.scene.process.is_some() {
             // A restart that was broken off may have told it to end.
             let as_before = Expected { gone: None, before, sighup: false, ..self.expected(old) };
             let serves = if self.restarted.get() { verify(work, &as_before) } else { Ok(()) };
@@ -214,7 +256,13 @@ impl Job<'_> {
     fn stranded(&self, work: &mut Work<'_, '_>) -> Exit {
         let (target, backup) = (self.scene.target.path.display(), self.manifest.backup.display());
         work.say("AN OPERATOR IS NEEDED: it is not known what serves");
-        work.say(format!("what was there before is in {backup}; by hand: cp -p {backup} {target}.old && mv {target}.old {target} && {}", self.scene.manager));
+        if self.back_to != self.manifest.backup {
+            work.say(format!(
+                "what was to come back is in {}; `nbdctl rollback` tries it again",
+                self.back_to.display()
+            ));
+        }
+        work.say(format!("what was there before is in {backup}; by hand: cp -a {backup} {target}.old && mv {target}.old {target} && {}", self.scene.manager));
         Exit::Stranded
     }
 }

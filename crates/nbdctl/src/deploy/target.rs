@@ -2,6 +2,7 @@
 
 use super::command::ask;
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// Where Debian's package has had it: `/bin` until 12, `/usr/bin` since 13.
@@ -53,6 +54,13 @@ fn judge(path: &Path) -> Result<Target, String> {
     let what = fs::metadata(&real).map_err(|error| format!("the target {at}: {error}"))?;
     if !what.is_file() {
         return Err(format!("the target {at} is no regular file"));
+    }
+    if what.nlink() > 1 {
+        notes.push(format!(
+            "{} has {} names: the others go on naming the program that it is now",
+            real.display(),
+            what.nlink()
+        ));
     }
     if let Some(diversion) = diversion(&real) {
         return Err(format!(
@@ -126,6 +134,9 @@ mod tests {
         let target = find(Some(&dir.join("link")), Some(Path::new("/elsewhere"))).expect("a file");
         assert_eq!(target.path, dir.join("real"));
         assert!(target.notes[0].contains("is a link"), "{:?}", target.notes);
+        fs::hard_link(dir.join("real"), dir.join("second")).expect("a link");
+        let target = find(Some(&dir.join("real")), None).expect("a file");
+        assert!(target.notes[0].contains("has 2 names: the others go on"), "{:?}", target.notes);
         assert!(find(Some(&dir), None).is_err_and(|why| why.contains("no regular file")));
         assert!(find(Some(&dir.join("none")), None).is_err_and(|why| why.contains("No such file")));
         fs::remove_dir_all(dir).expect("removed");

@@ -4,17 +4,19 @@ use super::listing::{self, Announced, Seen};
 use super::look::Scene;
 use super::nbd;
 use super::process::{self, Process};
-use super::program::{Kind, is_script};
+use super::program::{Kind, Program};
 use super::sighup::{errors_in_journal, prove};
+use super::which::started;
 use super::work::Work;
+use std::collections::BTreeMap;
 use std::path::Path;
 
 /// What is to be found.
 pub struct Expected<'a> {
     /// The place, and how things were before.
     pub scene: &'a Scene,
-    /// Which program serves.
-    pub kind: Kind,
+    /// Which program serves: what is at the target now.
+    pub program: &'a Program,
     /// What must be served.
     pub before: &'a [Seen],
     /// What need not be.
@@ -33,7 +35,7 @@ pub fn verify(work: &mut Work<'_, '_>, expected: &Expected<'_>) -> Result<(), St
     let scene = expected.scene;
     let process = wait_for_process(work, expected)?;
     let what = scene.target.path.display();
-    if is_script(&scene.target.path) {
+    if expected.program.script {
         work.say(format!("process {}: {what} is a script, so what it executes is not compared", process.pid));
     } else {
         work.say(format!("process {} executes {what}", process.pid));
@@ -47,7 +49,7 @@ pub fn verify(work: &mut Work<'_, '_>, expected: &Expected<'_>) -> Result<(), St
     check_exports(work, expected, &process)?;
     work.go_on()?;
     check_reload(work, expected, &process)?;
-    check_journal(work, expected.kind, &process)?;
+    check_journal(work, expected.program.kind, &process)?;
     if !process.is_alive() {
         return Err(format!("process {} has ended", process.pid));
     }
@@ -57,22 +59,24 @@ pub fn verify(work: &mut Work<'_, '_>, expected: &Expected<'_>) -> Result<(), St
 /// 3.24 writes its pid file after the command that started it has returned.
 fn wait_for_process(work: &Work<'_, '_>, expected: &Expected<'_>) -> Result<Process, String> {
     let scene = expected.scene;
-    let is_new = |process: &Process| {
-        expected.gone.is_none_or(|gone| (gone.pid, gone.began) != (process.pid, process.began))
-    };
-    let script = is_script(&scene.target.path);
-    let mut judged: Option<(u32, bool)> = None;
-    let mut executes = |process: &Process| match judged {
-        _ if script || process.executes(&scene.target.path) => true,
-        // The same bytes may have come back in another file. Once is enough to find out.
-        Some((pid, is)) if pid == process.pid => is,
-        _ => {
-            let is = process.has_the_bytes_of(&scene.target.path);
-            judged = Some((process.pid, is));
-            is
+    let is_new = |process: &Process| expected.gone.is_none_or(|gone| !gone.is(process));
+    let script = expected.program.script;
+    let mut judged: BTreeMap<u32, bool> = BTreeMap::new();
+    let mut executes = |process: &Process| {
+        if script || process.executes(&scene.target.path) {
+            return true;
         }
+        // The same bytes may have come back in another file. Once is enough to find out.
+        *judged.entry(process.pid).or_insert_with(|| process.has_the_bytes_of(&scene.target.path))
     };
-    let found = work.poll(work.deadline(), || candidate(scene).filter(|one| is_new(one) && executes(one)))?;
+    let mut is_it = |process: &Process| is_new(process) && executes(process);
+    let found = work.poll(work.deadline(), || match &scene.pid_file {
+        Some(file) => process::pid_in(file).and_then(Process::at).filter(&mut is_it),
+        None => {
+            let members = || scene.manager.members();
+            started(&scene.target.path, &scene.config, &scene.others, members, &mut is_it)
+        }
+    })?;
     found.ok_or_else(|| {
         let (wait, what) = (work.wait.as_secs_f32(), scene.target.path.display());
         match &scene.pid_file {
@@ -89,16 +93,6 @@ fn wait_for_process(work: &Work<'_, '_>, expected: &Expected<'_>) -> Result<Proc
             None => format!("after {wait} s there is no new process of {what}"),
         }
     })
-}
-
-fn candidate(scene: &Scene) -> Option<Process> {
-    match &scene.pid_file {
-        Some(file) => process::pid_in(file).and_then(Process::at),
-        None => {
-            let target = Some(scene.target.path.as_path());
-            process::find(&process::Wanted { target, ..Default::default() }).ok().flatten()
-        }
-    }
 }
 
 fn check_exports(work: &mut Work<'_, '_>, expected: &Expected<'_>, process: &Process) -> Result<(), String> {
@@ -121,7 +115,7 @@ fn check_exports(work: &mut Work<'_, '_>, expected: &Expected<'_>, process: &Pro
         Some(false) => return Err(format!("process {} ended before it served", process.pid)),
         None => return Err(format!("nobody answers within {} s", work.wait.as_secs_f32())),
     }
-    let seen = listing::see(&addresses, scene.startup.as_ref(), expected.kind)?;
+    let seen = listing::see(&addresses, scene.startup.as_ref(), expected.program.kind)?;
     seen.notes.iter().for_each(|note| work.say(format!("exports: {note}")));
     seen.exports.iter().for_each(|export| work.say(format!("export: {export}")));
     let worse = listing::worse(expected.before, &seen.exports, expected.announced);
@@ -138,7 +132,7 @@ fn check_exports(work: &mut Work<'_, '_>, expected: &Expected<'_>, process: &Pro
 }
 
 fn check_reload(work: &mut Work<'_, '_>, expected: &Expected<'_>, process: &Process) -> Result<(), String> {
-    if expected.kind == Kind::Original {
+    if expected.program.kind == Kind::Original {
         work.say("SIGHUP: not sent: the original may crash by it");
         return Ok(());
     }

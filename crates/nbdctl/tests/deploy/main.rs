@@ -4,9 +4,12 @@
 
 mod broken;
 mod failing;
+mod kept;
+mod killed;
 mod logged;
 mod machine;
 mod refused;
+mod several;
 
 use machine::{Machine, SIZE};
 use std::fs;
