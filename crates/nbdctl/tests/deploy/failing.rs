@@ -191,7 +191,7 @@ fn where_the_way_back_fails_too_an_operator_is_called() {
     let new = new.display().to_string();
     machine
         .run("deploy", &[&new])
-        .ends(4, &["AN OPERATOR IS NEEDED", "by hand: cp -p ", "deploy ends with 4"]);
+        .ends(4, &["AN OPERATOR IS NEEDED", "by hand: cp -a ", "deploy ends with 4"]);
     let kept = machine.names("backups");
     assert!(kept.contains(&"state.json".to_owned()) && kept.len() == 4, "{kept:?}");
     machine
