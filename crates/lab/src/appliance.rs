@@ -25,13 +25,21 @@ const PACKAGES: &[&str] = &[
 pub struct Appliance<'a>(Container<'a>);
 
 impl<'a> Appliance<'a> {
+    /// The image that it is started from; the first time it is asked for, it is made.
+    ///
+    /// # Panics
+    /// Where it cannot be made.
+    pub fn image(engine: &Engine, base: Base) -> String {
+        engine.base(base, PACKAGES)
+    }
+
     /// Starts one, with Debian's nbd-server installed and not configured yet; `args` are for `docker run`.
     ///
     /// # Panics
     /// Where it does not come up.
     #[track_caller]
     pub fn start(engine: &'a Engine, base: Base, args: &[&str]) -> Self {
-        let image = engine.base(base, PACKAGES);
+        let image = Self::image(engine, base);
         let fixed = [
             "--network=none",
             "--tmpfs=/run",

@@ -20,9 +20,11 @@ impl Product {
     /// Where any of it fails; with the build's output.
     #[track_caller]
     pub fn build(engine: &Engine) -> Self {
-        for image in images_of(&text("Dockerfile")) {
-            engine.base_of_dockerfile(&image);
-        }
+        std::thread::scope(|scope| {
+            for image in images_of(&text("Dockerfile")) {
+                scope.spawn(move || engine.base_of_dockerfile(&image));
+            }
+        });
         let checkout = checkout();
         let runbook = text("docs/operations.md");
         let commands = runbook

@@ -17,7 +17,11 @@ struct Machine<'a> {
 
 impl<'a> Machine<'a> {
     fn new(engine: &'a Engine, base: Base) -> Self {
-        let product = Product::build(engine);
+        // The build leaves a processor free now and then.
+        let product = std::thread::scope(|scope| {
+            scope.spawn(|| Appliance::image(engine, base));
+            Product::build(engine)
+        });
         let shared = TempDir::new("deploy");
         let volume = format!("--volume={}:/shared", shared.path().display());
         let machine = Self { appliance: Appliance::start(engine, base, &[&volume]), shared };

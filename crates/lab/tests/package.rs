@@ -21,6 +21,7 @@ fn the_package_takes_over_at_the_next_start_and_its_removal_brings_the_original_
     let Some(engine) = Engine::start("the_package_takes_over_at_the_next_start") else { return };
     let machine = Machine::new(&engine, Base::Bookworm, &[]);
     takes_over_and_gives_back(&machine);
+    takes_the_place_of_a_deployed_one(&machine);
 }
 
 /// Where `/bin` is a directory of its own, and where the original has a unit and another spelling.
@@ -30,7 +31,9 @@ fn the_package_takes_over_and_gives_back_on_older_and_newer_releases() {
     let Some(engine) = Engine::start("the_package_takes_over_and_gives_back") else { return };
     for base in [Base::Bullseye, Base::Trixie] {
         println!("{base:?}");
-        takes_over_and_gives_back(&Machine::new(&engine, base, &[]));
+        let machine = Machine::new(&engine, base, &[]);
+        takes_over_and_gives_back(&machine);
+        takes_the_place_of_a_deployed_one(&machine);
     }
 }
 
@@ -48,6 +51,18 @@ fn takes_over_and_gives_back(machine: &Machine<'_>) {
     assert!(said.contains(ADVICE), "{said}");
     assert_eq!(machine.pid(), pid, "nobody restarted it");
     assert_eq!(client.read(0, 23).expect("the session goes on"), b"written to the original");
+    // Dpkg keeps the sums that the package does not bring.
+    let verify = "dpkg --verify nbd-server-enhanced || true";
+    assert_eq!(machine.sh(verify), "");
+    machine.sh("echo >> /usr/bin/nbdctl");
+    assert!(machine.sh(verify).contains("/usr/bin/nbdctl"), "it is seen that a file was changed");
+
+    // Taken back before anybody has restarted it: it is the original still, and nothing has to stop.
+    machine.dpkg("--remove nbd-server-enhanced");
+    assert_eq!(machine.pid(), pid, "nobody restarted it");
+    assert_eq!(client.read(0, 23).expect("the session goes on"), b"written to the original");
+    assert_eq!(machine.sh("dpkg --verify nbd-server"), "");
+    machine.dpkg("--install /opt/newer.deb");
     drop(client);
 
     // In the maintenance window. Init scripts find the running original by the path that it was started from.
@@ -68,6 +83,11 @@ fn takes_over_and_gives_back(machine: &Machine<'_>) {
     assert_eq!(client.read(0, 23).expect("the session goes on"), b"written to the original");
     drop(client);
     machine.appliance.wait_for("test -z \"$(nbdctl sessions --ids)\"");
+    // Nor is a server stopped that would not serve again what it serves.
+    machine.sh("printf '[broken' > /etc/nbd-server/conf.d/broken.conf");
+    let said = machine.dpkg("--install /opt/newer.deb");
+    assert!(said.contains("it would not serve all of its configuration") && machine.pid() == pid, "{said}");
+    machine.sh("rm /etc/nbd-server/conf.d/broken.conf");
     for package in ["newer", "ours"] {
         let pid = machine.pid();
         let said = machine.dpkg(&format!("--install /opt/{package}.deb"));
@@ -95,6 +115,63 @@ fn takes_over_and_gives_back(machine: &Machine<'_>) {
     assert_eq!(machine.sh("find /etc /usr /var /run -xdev -name '*nbd-server-enhanced*'"), "");
     assert!(machine.serves("disk"));
     assert_eq!(machine.sh(ETC), etc);
+}
+
+/// `nbdctl deploy` came first: the original is what it replaced.
+fn takes_the_place_of_a_deployed_one(machine: &Machine<'_>) {
+    let original = machine.sh("sha256sum < $(readlink -f /bin/nbd-server)");
+    machine.sh("/opt/n/usr/bin/nbdctl deploy /opt/n/usr/libexec/nbd-server-enhanced/nbd-server");
+    let in_place = || {
+        machine
+            .sh(&format!("sha256sum < $(readlink -f /bin/nbd-server); {KEPT}; dpkg-divert --list '*nbd-*'"))
+    };
+    let deployed = in_place();
+    let mut client = machine.session("disk");
+    let pid = machine.pid();
+
+    // An installation that is given up, by us or by dpkg, leaves it all as it was.
+    let said = machine.appliance.sh(
+        "mv /var/backups/nbd-server /var/backups/away; mkdir -p /opt/n/usr/share/doc/sed; touch /opt/n/usr/share/doc/sed/copyright
+         dpkg-deb -Znone --build --root-owner-group /opt/n /opt/clash.deb; dpkg --install /opt/clash.deb",
+    );
+    let said = said.failed();
+    assert!(said.contains("has no original that could come back") && !said.contains("Unpacking"), "{said}");
+    assert_eq!(in_place(), deployed);
+    let said =
+        machine.appliance.sh("mv /var/backups/away /var/backups/nbd-server; dpkg --install /opt/clash.deb");
+    assert!(said.failed().contains("trying to overwrite"));
+    assert_eq!(in_place(), deployed);
+
+    let said = machine.dpkg("--install /opt/newer.deb");
+    assert!(
+        said.contains("the original that comes back when the package is removed is /var/backups/"),
+        "{said}"
+    );
+    assert_eq!(machine.sh(&format!("sha256sum < $({KEPT})")), original);
+    assert_eq!(machine.pid(), pid, "nobody restarted it");
+    client.read(0, 512).expect("the session goes on");
+    for words in ["rollback --yes", "deploy --yes /opt/n/usr/libexec/nbd-server-enhanced/nbd-server"] {
+        let said = machine.appliance.sh(&format!("nbdctl {words}")).failed();
+        assert!(
+            said.contains("belongs to the package nbd-server-enhanced: install another version"),
+            "{said}"
+        );
+    }
+    assert_eq!(machine.sh("dpkg --verify nbd-server-enhanced"), "");
+
+    // A removal that cannot stop it changes nothing, and is not remembered when nobody wants a server.
+    let dir = "/run/systemd/system/nbd-server.service.d";
+    machine.sh(&format!(
+        "mkdir {dir}; printf '[Unit]\nRefuseManualStop=yes\n' > {dir}/lock.conf; systemctl daemon-reload"
+    ));
+    machine.appliance.sh("dpkg --remove nbd-server-enhanced").failed();
+    client.read(0, 512).expect("the session goes on");
+    machine.sh(&format!("rm -r {dir}; systemctl daemon-reload; systemctl stop nbd-server"));
+    machine.dpkg("--purge nbd-server-enhanced");
+    assert_eq!(machine.sh("systemctl is-active nbd-server || true"), "inactive");
+    assert_eq!(machine.sh("sha256sum < $(readlink -f /bin/nbd-server)"), original);
+    machine.sh("dpkg --verify nbd-server; systemctl start nbd-server");
+    machine.wait_until_it_serves("disk");
 }
 
 /// Where nothing but dpkg and the init script is, whatever `/bin` is.

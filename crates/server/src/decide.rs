@@ -145,7 +145,9 @@ fn place(wanted: &Wanted<'_>, before: Option<&Arc<Entry>>, moved: bool) -> Step 
         let identity = |probe: &store::Probe| probe.identity.to_string();
         let is = finding.found.as_ref().map(identity).unwrap_or_default();
         let was = before.medium.seen().as_ref().map(identity).unwrap_or_default();
-        ("another disk is at the path", vec![change("disk", was, is)])
+        let gone = finding.found.as_ref().is_some_and(store::Probe::to_be_created);
+        let reason = if gone { "its file was deleted" } else { "another disk is at the path" };
+        (reason, vec![change("disk", was, is)])
     } else {
         ("the export leads to another store", storage(&before.settings.storage, &settings.storage))
     };

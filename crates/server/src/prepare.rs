@@ -2,7 +2,7 @@
 
 use crate::assemble::Assembly;
 use crate::catalog::Catalog;
-use crate::look::look;
+use crate::look::{Found, Unseen, look};
 use crate::medium::Medium;
 use config::{Changes, Config, Export};
 use std::collections::{BTreeSet, HashMap};
@@ -134,8 +134,9 @@ impl Errand {
     }
 
     /// `probes` gives what was found for each of the assemblies, in their order.
-    fn judge(self, probes: &mut impl Iterator<Item = Result<Probe, String>>) -> Finding {
-        let mut next = || probes.next().unwrap_or_else(|| Err("it was not looked at".into()));
+    fn judge(self, probes: &mut impl Iterator<Item = Found>) -> Finding {
+        let not_looked_at = || Err(Unseen { why: "it was not looked at".into(), missing: false });
+        let mut next = || probes.next().unwrap_or_else(not_looked_at);
         let common = self.common.as_ref().map(|assembly| (assembly, next()));
         let scattered = self.scattered.iter().map(|assembly| (assembly.path.clone(), next().ok())).collect();
         let Some((assembly, probe)) = common else {
@@ -143,9 +144,12 @@ impl Errand {
         };
         // What is still waited for is no other disk than the one that may have come.
         let found = probe.as_ref().ok().filter(|probe| !(assembly.may_wait() && probe.to_be_created()));
-        let found = found.cloned();
+        let found = match &probe {
+            Err(Unseen { missing: true, .. }) => self.running.as_ref().and_then(|medium| medium.deleted()),
+            _ => found.cloned(),
+        };
         let probe = probe
-            .map_err(|why| format!("{}: {why}", self.path))
+            .map_err(|unseen| format!("{}: {}", self.path, unseen.why))
             .and_then(|probe| assembly.is_wanted(&probe.identity).map(|()| Some(probe)));
         Finding { found, probe, scattered, running: self.running }
     }

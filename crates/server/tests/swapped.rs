@@ -182,6 +182,53 @@ fn a_file_replaced_by_rename_is_the_new_file_for_new_connections() {
     assert_eq!(server.open("disk").read(0, 1), Ok(vec![3]));
 }
 
+/// P6: what is written to a file without a name is gone with its last user, flushed or not. Another one that was renamed over
+/// its path is something else.
+#[test]
+fn a_file_that_is_deleted_or_cut_off_under_a_session_ends_it() {
+    let setup = server();
+    let [deleted, cut, replaced, fresh] =
+        ["deleted", "cut", "replaced", "fresh"].map(|name| image(setup.dir(), name, 1));
+    let exports = [("deleted", &deleted), ("cut", &cut), ("replaced", &replaced)];
+    let server = exports.into_iter().fold(setup, |setup, (name, path)| setup.export(name, path, "")).start();
+    let mut sessions = exports.map(|(name, _)| server.open(name));
+    for session in &mut sessions {
+        session.write(0, &[2; BLOCK]).expect("written");
+    }
+    let [of_deleted, of_cut, of_replaced] = &mut sessions;
+    fs::rename(&fresh, &replaced).expect("replaced");
+    fs::remove_file(&deleted).expect("deleted");
+    fs::OpenOptions::new().write(true).open(&cut).and_then(|file| file.set_len(1 << 19)).expect("cut");
+    // Longer again, and with zeros where there was something; unless it is noticed already.
+    let _ = of_cut.write(0xc_0000, &[2; BLOCK]);
+    assert!(of_deleted.is_closed() && of_cut.is_closed());
+    for (name, reason) in [("deleted", "was deleted while it was in use"), ("cut", "the file became smaller")]
+    {
+        let told = |line: &str| line.contains(&format!(" export={name} ")) && line.contains(reason);
+        assert!(server.wait_for(told, Duration::from_secs(10)).is_some(), "{name}");
+    }
+    of_replaced.write(0, &[3; BLOCK]).expect("undisturbed");
+    of_replaced.flush().expect("undisturbed");
+    assert!(server.connect().go("deleted").is_err());
+}
+
+/// P1: and no reload is acknowledged while somebody writes to nowhere.
+#[test]
+fn a_reload_ends_who_writes_to_a_deleted_file() {
+    for settings in ["", "filesize = 1048576"] {
+        let setup = server();
+        let disk = image(setup.dir(), "disk.img", 1);
+        let server = setup.export("disk", &disk, settings).start();
+        let mut session = server.open("disk");
+        session.write(0, &[2; BLOCK]).expect("written");
+        fs::remove_file(&disk).expect("deleted");
+        server.reload();
+        session.write(0, &[3; BLOCK]).expect_err("it is acknowledged");
+        fs::write(&disk, vec![4; 1 << 20]).expect("another one");
+        assert_eq!(server.open("disk").read(0, 1), Ok(vec![4]));
+    }
+}
+
 /// The same reload makes it read-only: who was on the new file already loses the right to write, and nothing else.
 #[test]
 fn who_comes_along_to_the_new_file_gets_its_settings() {

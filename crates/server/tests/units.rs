@@ -15,14 +15,13 @@ use testkit::{TempDir, program, skip_or_fail, tool};
 const OURS: &str = env!("CARGO_BIN_EXE_nbd-server");
 const UNITS: [&str; 6] = [
     "nbd-server.service",
-    "nbd-server-enhanced.service",
+    "nbd-server-notify.service",
     "nbd-server-forking.service",
     "nbd-server.socket",
     "nbd-drift.service",
     "nbd-drift.timer",
 ];
-const SERVERS: [&str; 3] =
-    ["nbd-server.service", "nbd-server-enhanced.service", "nbd-server-forking.service"];
+const SERVERS: [&str; 3] = ["nbd-server.service", "nbd-server-notify.service", "nbd-server-forking.service"];
 const DROP_IN: &str = "nbd-server.service.d/enhanced.conf";
 
 /// How systemd wraps an init script, and the appliance's own unit: what the drop-in is laid over.

@@ -218,6 +218,10 @@ impl Store for ConcatStore {
         })
     }
 
+    fn is_nameless(&self) -> bool {
+        self.pieces.iter().any(|piece| piece.store.is_nameless())
+    }
+
     /// Only one piece begins where the whole begins.
     fn raw_fd(&self) -> Option<BorrowedFd<'_>> {
         match self.pieces.as_slice() {
@@ -278,7 +282,7 @@ fn each_piece<T>(spec: &Spec, act: impl Fn(&Spec) -> Result<T, StoreError>) -> R
 /// Only what is not there at all ends the row. A link that leads nowhere stands for a disk that is away, and a row that
 /// ends before it would be a smaller disk.
 fn is_gap(piece: &Spec, error: &StoreError) -> bool {
-    error.cause == Cause::Io(Errno::NOENT.raw_os_error()) && lstat(&piece.path).err() == Some(Errno::NOENT)
+    error.is_missing() && lstat(&piece.path).err() == Some(Errno::NOENT)
 }
 
 fn piece_path(spec: &Spec, number: usize) -> PathBuf {

@@ -62,6 +62,14 @@ pub enum Cause {
     Other(String),
 }
 
+impl StoreError {
+    /// Whether a path leads nowhere: there is nothing.
+    #[must_use]
+    pub fn is_missing(&self) -> bool {
+        self.cause == Cause::Io(Errno::NOENT.raw_os_error())
+    }
+}
+
 impl fmt::Display for Verb {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

@@ -1,7 +1,9 @@
 //! Regular files and block devices.
 
+mod verify;
+
 use crate::errno::{Medium, cause, not_supported, retry};
-use crate::identity::{DeviceIdentity, Identity, same_disks};
+use crate::identity::{DeviceIdentity, Identity};
 use crate::open::{Kind, Probe};
 use crate::scratch::Held;
 use crate::sync::{Syncs, Unsynced};
@@ -28,7 +30,7 @@ pub struct FileStore {
     kind: Kind,
     identity: Identity,
     /// Of the medium when it was opened; the window served may be smaller.
-    medium_size: u64,
+    pub(crate) medium_size: u64,
     geometry: Geometry,
     writable: bool,
     /// The system can say "not without waiting". It cannot on every file system, and says so at the first try.
@@ -361,34 +363,16 @@ impl Store for FileStore {
     }
 
     fn verify(&self) -> Result<(), StoreError> {
-        let failed = |cause| Err(StoreError { verb: Verb::Verify, offset: 0, len: 0, cause });
-        let Some(device) = self.device() else {
-            return match fstat(&self.fd) {
-                Ok(_) => Ok(()),
-                Err(errno) => Err(self.error(Verb::Verify, 0, 0, errno)),
-            };
-        };
-        let size = sys::device_size(&self.fd).unwrap_or(0);
-        if size < self.geometry.size {
-            let why =
-                format!("the disk is gone or shrank: its size was {} bytes and is {size}", self.medium_size);
-            return failed(Cause::Lost(why));
-        }
-        if let (Some(was), Ok(is)) = (device.diskseq, sys::disk_sequence(&self.fd))
-            && was != is
-        {
-            return failed(Cause::Moved(format!(
-                "another disk is behind the open device: diskseq was {was}, is {is}"
-            )));
-        }
-        // Only what stands on other devices can be pointed elsewhere while it is open.
-        if !device.lower.is_empty()
-            && let Some(lower) = self.sysfs.lower(device.rdev)
-            && !same_disks(&device.lower, &lower)
-        {
-            return failed(Cause::Moved("the device was pointed at other disks while it was open".into()));
-        }
-        Ok(())
+        self.still_what_was_opened().map_err(|cause| StoreError {
+            verb: Verb::Verify,
+            offset: 0,
+            len: 0,
+            cause,
+        })
+    }
+
+    fn is_nameless(&self) -> bool {
+        self.has_no_name()
     }
 
     fn raw_fd(&self) -> Option<BorrowedFd<'_>> {

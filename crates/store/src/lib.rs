@@ -94,9 +94,15 @@ pub trait Store: Send + Sync {
     /// Whether what was opened is still there and still the same disk, as seen through the open descriptor.
     ///
     /// # Errors
-    /// [`Cause::Lost`] (a device whose size became 0 or shrank) or [`Cause::Moved`] (other device sequence number, other
+    /// [`Cause::Lost`] (a device whose size became 0, anything that became smaller) or [`Cause::Moved`] (other device sequence number, other
     /// lower devices), each with a sentence.
     fn verify(&self) -> Result<(), StoreError>;
+
+    /// Whether the file has no name any more: it was deleted, or replaced by another one, and its bytes go with its last
+    /// user. Which of the two, only who knows its path can tell.
+    fn is_nameless(&self) -> bool {
+        false
+    }
 
     /// The descriptor to send file pages from without copying, where the range on the medium is the range of the store.
     fn raw_fd(&self) -> Option<BorrowedFd<'_>> {

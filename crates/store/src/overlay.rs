@@ -137,4 +137,8 @@ impl Store for OverlayStore {
         self.base.verify()?;
         self.layer.upper.verify()
     }
+
+    fn is_nameless(&self) -> bool {
+        self.base.is_nameless()
+    }
 }

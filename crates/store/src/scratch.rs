@@ -71,6 +71,8 @@ pub(crate) fn of_ours(
     let mut store =
         FileStore::new(fd, Probe { identity, size, kind: Kind::File, device: None }, true, block, poison);
     store.held = held;
+    // It may grow by what is written.
+    store.medium_size = u64::try_from(found.st_size).unwrap_or(0);
     store
 }
 

@@ -144,4 +144,11 @@ impl Store for WaitingStore {
             State::There(file) => file.verify(),
         }
     }
+
+    fn is_nameless(&self) -> bool {
+        match &*self.state() {
+            State::Waiting(_) => false,
+            State::There(file) => file.is_nameless(),
+        }
+    }
 }

@@ -152,6 +152,37 @@ fn a_file_that_shrank_is_lost_behind_its_end() {
     }
 }
 
+/// P4: also where a write has made it longer again, and there are zeros where bytes were.
+#[test]
+fn a_file_that_shrank_is_not_what_was_opened() {
+    let dir = TempDir::new("store");
+    for filesize in [None, Some(6000)] {
+        let path = dir.join("file");
+        fs::write(&path, [1; 8192]).expect("a file");
+        let store = open(&path, filesize).expect("it opens");
+        store.verify().expect("as it was");
+        fs::OpenOptions::new().write(true).open(&path).and_then(|file| file.set_len(500)).expect("cut");
+        store.write_at(&[2; 512], 4096, Durability::Cached).expect("nobody has looked yet");
+        let lost = store.verify().expect_err("lost");
+        assert!(matches!(&lost.cause, Cause::Lost(why) if why.ends_with("and is 4608")), "{lost}");
+    }
+}
+
+/// Of a file that has no name any more nobody gets the bytes again.
+#[test]
+fn a_file_without_a_name_is_known_as_such() {
+    let dir = TempDir::new("store");
+    let (path, link) = (dir.join("file"), dir.join("link"));
+    fs::write(&path, [1; 8192]).expect("a file");
+    let store = open(&path, None).expect("it opens");
+    fs::hard_link(&path, &link).expect("a second name");
+    fs::remove_file(&path).expect("the first one goes");
+    assert!(!store.is_nameless());
+    fs::remove_file(&link).expect("the other one goes");
+    assert!(store.is_nameless());
+    store.verify().expect("it is what was opened all the same");
+}
+
 /// Nothing of it may take time or memory in proportion to the size.
 #[test]
 fn a_tebibyte_is_zeroed_trimmed_and_mapped_in_a_moment() {

@@ -44,6 +44,15 @@ fn a_temporary_disk_has_a_size_and_no_name() {
     assert_eq!(open(&path, 0).expect("made").geometry().size, 0);
 }
 
+/// It never has one, and that is no loss.
+#[test]
+fn a_temporary_disk_is_not_missed_by_its_name() {
+    let dir = TempDir::new("temporary");
+    let store = open(&dir.join("disk"), 4096).expect("made");
+    assert!(!store.is_nameless());
+    store.verify().expect("well");
+}
+
 /// What cannot be made is said, and leaves nothing behind.
 #[test]
 fn a_temporary_disk_that_cannot_be_made_leaves_nothing() {

@@ -27,7 +27,9 @@ const REPACK: &str = r"
     sed -i 's/^Version: .*/Version: 9:9/' /opt/o/DEBIAN/control
     dpkg-deb -Znone --build /opt/o /opt/respelt.deb";
 
+/// Both without compression: they are unpacked many times.
 const NEWER: &str = "dpkg-deb --raw-extract /opt/ours.deb /opt/n;
+    dpkg-deb -Znone --build --root-owner-group /opt/n /opt/ours.deb;
     sed -i 's/^Version: .*/Version: 99.0-1/' /opt/n/DEBIAN/control;
     dpkg-deb -Znone --build --root-owner-group /opt/n /opt/newer.deb";
 

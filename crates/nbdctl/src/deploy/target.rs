@@ -8,6 +8,9 @@ use std::path::{Path, PathBuf};
 /// Where Debian's package has had it: `/bin` until 12, `/usr/bin` since 13.
 const USUAL: [&str; 2] = ["/usr/bin/nbd-server", "/bin/nbd-server"];
 
+/// It has its program elsewhere, behind a link in the original's place: whatever is done there is done by dpkg.
+const OUR_PACKAGE: &str = "nbd-server-enhanced";
+
 /// The file that is replaced, behind all links of its directories, and what is worth a word about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Target {
@@ -65,6 +68,12 @@ fn judge(path: &Path) -> Result<Target, String> {
         ));
     }
     if let Some(package) = owner(&real) {
+        if package == OUR_PACKAGE {
+            return Err(format!(
+                "{} belongs to the package {package}: install another version of it, or remove it (`dpkg --remove {package}`), which brings the original back",
+                real.display()
+            ));
+        }
         notes.push(format!(
             "{} belongs to the package {package}, whose next upgrade will replace it again",
             real.display()

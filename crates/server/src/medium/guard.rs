@@ -10,7 +10,7 @@ use control::Line;
 use session::{Export, Guard, Sitter};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use store::{Cause, Store, StoreError, Verb};
+use store::{Cause, Identity, Probe, Store, StoreError, Verb};
 
 /// One check of a medium; over when it is dropped.
 pub struct Check(Arc<Medium>);
@@ -51,6 +51,18 @@ impl Medium {
         }
     }
 
+    /// Nothing, where the file that sessions have was deleted: what they write goes with them. For a path that leads
+    /// nowhere.
+    #[must_use]
+    pub fn deleted(&self) -> Option<Probe> {
+        let open: Vec<Arc<Export>> =
+            self.lock().open.iter().filter_map(|open| open.export.upgrade()).collect();
+        let seen = self.seen()?;
+        let Identity::File { dev, .. } = seen.identity else { return None };
+        let nothing = Probe { identity: Identity::File { dev, ino: 0 }, size: 0, ..seen };
+        open.iter().any(|export| export.store.is_nameless()).then_some(nothing)
+    }
+
     /// What the path leads to now, against the disk that was opened.
     fn check(&self, eye: &DiskGuard) -> Result<(), String> {
         match eye.store.verify() {
@@ -65,14 +77,23 @@ impl Medium {
         if self.lock().retired || identity.to_be_created() {
             return Ok(());
         }
+        let path = eye.assembly.path.display();
         match eye.assembly.probe_again() {
+            Ok(probe) if probe.to_be_created() && eye.store.is_nameless() => Err(deleted(&path)),
+            Err(error) if error.is_missing() && eye.store.is_nameless() => Err(deleted(&path)),
             Ok(probe) if self.is_other_disk(&identity, &probe.identity) => {
                 Err(other_disk(&eye.assembly.path, &identity, &probe.identity))
             }
-            // A link that is gone for a moment is no other disk; whether the disk itself is gone, `verify` has told.
+            // A link that is gone for a moment is no other disk; whether the disk itself is gone, `verify` has told. And a
+            // file that another one was renamed over goes on for those who have it (P4).
             _ => Ok(()),
         }
     }
+}
+
+/// What is written to it goes with its last user, flushed or not.
+fn deleted(path: &impl std::fmt::Display) -> String {
+    format!("the file at {path} was deleted while it was in use")
 }
 
 /// The eye of the server on one opened store.
