@@ -78,10 +78,14 @@ impl Job<'_> {
                 self.back(work)
             }
         };
-        if exit != Exit::Stranded
-            && let Err(why) = State::clear(self.dir)
-        {
-            work.say(format!("the state cannot be cleared: {why}"));
+        if exit == Exit::Stranded {
+            return exit;
+        }
+        match State::clear(self.dir) {
+            // What it holds is in place. It goes last: as long as the state names it, it must be there.
+            Ok(()) if exit == Exit::Partly => backup::forget(&self.manifest.backup),
+            Ok(()) => {}
+            Err(why) => work.say(format!("the state cannot be cleared: {why}")),
         }
         exit
     }
@@ -196,7 +200,6 @@ impl Job<'_> {
         };
         let (old, target) = (before.program, &self.scene.target.path);
         if sha256(target).is_ok_and(|is| is == old.sha256) && !self.was_restarted() && !self.restarted.get() {
-            backup::forget(&self.manifest.backup);
             work.say(format!(
                 "{} was not touched and the server was not restarted: it serves on",
                 target.display()
@@ -205,7 +208,6 @@ impl Job<'_> {
         }
         match self.put_back(work, before) {
             Ok(()) => {
-                backup::forget(&self.manifest.backup);
                 work.say(format!("back: {old} serves again"));
                 Exit::Partly
             }

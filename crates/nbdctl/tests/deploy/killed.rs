@@ -62,6 +62,15 @@ const OF_A_ROLLBACK_THAT_FINISHES: [Row; 5] = [
     (LAST, "verify", false, 0, IN_PLACE),
 ];
 
+/// Of a deploy that fails, from there on: it does not start, and the original is put back.
+const OF_A_WAY_BACK: [Row; 5] = [
+    (Rename(5), "restart", true, 0, PUT_BACK),
+    (Rename(6), "back", true, 0, PUT_BACK),
+    (Remove(3), "back", false, 0, IN_PLACE),
+    (Remove(4), "", false, 0, UNDONE),
+    (Remove(5), "", false, 1, NO_BACKUP),
+];
+
 /// Ends it at this call. None where processes cannot be traced; else whether it was ended there.
 fn killed_at(machine: &Machine, verb: &str, words: &[&str], call: Call) -> Option<bool> {
     let (calls, call) = match call {
@@ -87,8 +96,10 @@ fn noted(machine: &Machine) -> String {
 
 /// Walks the rows of a table; `begin` brings about what is there before.
 #[track_caller]
-fn walk(table: &[Row], verb: &str, words: &[&str], begin: impl Fn(&Machine)) {
+fn walk(table: &[Row], verb: &str, new: impl Fn(&Machine) -> Option<String>, begin: impl Fn(&Machine)) {
     let Some(machine) = Machine::new(&["a", "b"]) else { return no_original() };
+    let new = new(&machine);
+    let words: &[&str] = &new.as_deref().into_iter().collect::<Vec<_>>();
     let original = fs::read(machine.target()).expect("read");
     for row @ &(call, step, is_ours, code, said) in table {
         let _ = fs::remove_dir_all(machine.backups());
@@ -117,8 +128,8 @@ fn walk(table: &[Row], verb: &str, words: &[&str], begin: impl Fn(&Machine)) {
     let _ = fs::remove_dir_all(machine.backups());
     begin(&machine);
     // The table has a row for each of them.
-    let renames = table.iter().filter(|row| matches!(row.0, Rename(_))).count();
-    let one_more = Rename(u32::try_from(renames).expect("few") + 1);
+    let renames = table.iter().map(|row| if let Rename(call) = row.0 { call } else { 0 }).max();
+    let one_more = Rename(renames.expect("rows") + 1);
     assert_eq!(killed_at(&machine, verb, words, one_more), Some(false), "{verb} renames once more");
 }
 
@@ -131,21 +142,38 @@ fn is_the_original(machine: &Machine, original: &[u8]) {
 
 #[test]
 fn a_deploy_that_is_killed_at_any_step_is_undone_by_a_rollback() {
-    walk(&OF_A_DEPLOY, "deploy", &[&ours()], |_| {});
+    walk(&OF_A_DEPLOY, "deploy", |_| Some(ours()), |_| {});
+}
+
+#[test]
+fn a_deploy_that_is_killed_on_its_way_back_is_undone_too() {
+    let asked = "case \" $* \" in *\" --check \"*|*\" -V \"*|*\" --help \"*) ;; *) exit 1 ;; esac";
+    let broken = |machine: &Machine| Some(machine.wrapped("new", asked).display().to_string());
+    walk(&OF_A_WAY_BACK, "deploy", broken, |_| {});
 }
 
 #[test]
 fn a_rollback_that_is_killed_at_any_step_is_finished_by_the_next_and_not_undone() {
-    walk(&OF_A_ROLLBACK, "rollback", &[], |machine| {
-        machine.run("deploy", &[&ours()]).ends(0, &[]);
-    });
+    walk(
+        &OF_A_ROLLBACK,
+        "rollback",
+        |_| None,
+        |machine| {
+            machine.run("deploy", &[&ours()]).ends(0, &[]);
+        },
+    );
 }
 
 #[test]
 fn a_rollback_that_finishes_and_is_killed_itself_is_finished_by_the_next() {
-    walk(&OF_A_ROLLBACK_THAT_FINISHES, "rollback", &[], |machine| {
-        assert_eq!(killed_at(machine, "deploy", &[&ours()], LAST), Some(true));
-    });
+    walk(
+        &OF_A_ROLLBACK_THAT_FINISHES,
+        "rollback",
+        |_| None,
+        |machine| {
+            assert_eq!(killed_at(machine, "deploy", &[&ours()], LAST), Some(true));
+        },
+    );
 }
 
 /// The original does not start, for as long as there is a file.
