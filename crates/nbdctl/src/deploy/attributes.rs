@@ -100,4 +100,18 @@ mod tests {
         assert!(notes[1].contains("security.ima of the target not kept"), "{notes:?}");
         assert_eq!(Attributes::default().notes(), Vec::<String>::new());
     }
+
+    /// Files of the kernel's own take none.
+    #[test]
+    fn without_a_capability_or_an_access_list_it_is_an_error_and_without_others_a_line() {
+        let file = File::open("/proc/version").expect("it is there");
+        let give = |name: &str| Attributes(BTreeMap::from([(name.to_owned(), vec![1])])).give(&file);
+        for name in MUST {
+            assert!(give(name).is_err_and(|why| why.to_string().contains(name)), "{name}");
+        }
+        let missing = give("user.owner").expect("it may be missing");
+        assert!(missing[0].contains("the attribute user.owner is not kept: "), "{missing:?}");
+        assert_eq!(give("security.ima").expect("it is left behind"), Vec::<String>::new());
+        assert_eq!(Attributes::of(Path::new("/proc/version")), Ok(Attributes::default()));
+    }
 }
