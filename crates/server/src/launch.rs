@@ -183,7 +183,8 @@ impl<'a> Start<'a> {
         // Before the first thread: signals that arrive from here on are kept for the loop below.
         let signals = Signals::new([SIGHUP, SIGTERM, SIGINT, SIGUSR1])
             .map_err(|error| Exit::Launch(format!("cannot take signals: {error}")))?;
-        let prepared = self.prepare(&loaded, background, passed, &log);
+        let enough = Sessions::enough(descriptors).map_err(Exit::Launch);
+        let prepared = enough.and_then(|()| self.prepare(&loaded, background, passed, &log));
         let Prepared { bound, mut control, pid_file, tls } =
             prepared.inspect_err(|exit| log.error(exit.to_string()))?;
         let shared = Shared::new(log.clone(), Limits::default(), Sessions::within(descriptors));
