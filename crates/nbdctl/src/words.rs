@@ -104,7 +104,7 @@ fn hanging(hanging: &[Hanging]) -> Vec<String> {
     for one in hanging {
         let age = age_ms(one.age_ms);
         let same = |(of, as_long, _): &&mut (&Hanging, String, u64)| {
-            (&of.export, &of.path, &of.peer, &*as_long) == (&one.export, &one.path, &one.peer, &age)
+            (&of.export, &of.path, &of.peer, as_long) == (&one.export, &one.path, &one.peer, &age)
         };
         match groups.iter_mut().find(same) {
             Some((_, _, count)) => *count += 1,
