@@ -18,8 +18,9 @@ use crate::deploy;
 use crate::drift;
 use crate::exit::Exit;
 use crate::output::Output;
-use crate::text::shown;
+use crate::text::{name, shown};
 use crate::top;
+use crate::units::age_ms;
 use control::view::{Hanging, Problem};
 
 /// Does what the command line asks for.
@@ -97,16 +98,27 @@ pub fn problem(problem: &Problem) -> String {
     said + &shown(&problem.reason)
 }
 
-/// A request that does not come back, and what follows from it.
-fn hanging(hanging: &Hanging) -> String {
-    let who = match &hanging.peer {
+/// Requests that do not come back, and what follows from it: a line for each, or for several of one client that hang as long.
+fn hanging(hanging: &[Hanging]) -> Vec<String> {
+    let mut groups: Vec<(&Hanging, String, u64)> = Vec::new();
+    for one in hanging {
+        let age = age_ms(one.age_ms);
+        let same = |(of, as_long, _): &&mut (&Hanging, String, u64)| {
+            (&of.export, &of.path, &of.peer, as_long) == (&one.export, &one.path, &one.peer, &age)
+        };
+        match groups.iter_mut().find(same) {
+            Some((_, _, count)) => *count += 1,
+            None => groups.push((one, age, 1)),
+        }
+    }
+    groups.iter().map(|(of, age, count)| hanging_as_long(of, age, *count)).collect()
+}
+
+fn hanging_as_long(of: &Hanging, age: &str, sessions: u64) -> String {
+    let who = match &of.peer {
+        Some(peer) if sessions > 1 => format!("requests of {} in {sessions} sessions", shown(peer)),
         Some(peer) => format!("a request of {}", shown(peer)),
         None => "opening or looking at the disk".into(),
     };
-    format!(
-        "hangs: {} {}: {who}, for {}; this disk is not free",
-        crate::text::name(&hanging.export),
-        shown(&hanging.path),
-        crate::units::age_ms(hanging.age_ms)
-    )
+    format!("hangs: {} {}: {who}, for {age}; this disk is not free", name(&of.export), shown(&of.path))
 }

@@ -244,8 +244,13 @@ fn a_configuration_is_checked_from_a_file_standard_input_or_where_the_server_has
     // An empty text is not the file on the server's disk.
     assert_eq!(server.ctl(&["check", "-"]).code, 0);
     assert_eq!(server.fake.calls(), ["check Some(\"\\n\")"]);
-    let ran = server.ctl(&["check", "/nonexistent/conf"]);
-    assert_eq!((ran.code, ran.err.starts_with("nbdctl: /nonexistent/conf: ")), (64, true), "{}", ran.err);
+    // No server starts with a file that is not there; the words made sense.
+    for unreadable in ["/nonexistent/conf", "/"] {
+        let ran = server.ctl(&["check", unreadable]);
+        let said = ran.err.starts_with(&format!("nbdctl: {unreadable}: "));
+        assert_eq!((ran.code, said, ran.out.as_str()), (1, true, ""), "{}", ran.err);
+    }
+    assert!(server.fake.calls().is_empty(), "nobody was asked for anything");
 
     let exports = std::collections::BTreeMap::from([("vol-1".into(), "/dev/vdb".into())]);
     let warnings = vec![problem("/etc/config", Some(2), None, "unknown key")];
@@ -298,6 +303,31 @@ fn sessions_are_cut_off_and_what_hangs_is_named() {
         let told: Cut = serde_json::from_str(&ran.out).expect("the cut");
         assert_eq!((ran.code, ran.err.as_str(), told), (2, "", server.fake.says().cut.clone()));
     }
+    // How many have ended and how many have not; those of one client that hang as long are one line.
+    let fenced = |sessions, hanging: &[Hanging]| {
+        server.fake.says().cut = Cut { sessions, hanging: hanging.to_vec(), took_ms: 2000 };
+        let ran = server.ctl(&["fence", "vol-1"]);
+        assert_eq!(ran.code, 2);
+        (ran.out, ran.err)
+    };
+    let one = hanging("vol-1", Some("10.0.0.1"));
+    let later = Hanging { age_ms: 7000, ..one.clone() };
+    let (said, complained) = fenced(2, std::slice::from_ref(&one));
+    assert_eq!(said, "vol-1: 1 session ended, 1 hangs, in 2s\n");
+    assert_eq!(complained, hangs.replace("unix:1", "10.0.0.1"));
+    let (said, complained) = fenced(4, &[one.clone(), later, one]);
+    assert_eq!(said, "vol-1: 1 session ended, 3 hang, in 2s\n");
+    let told: Vec<&str> = complained.lines().collect();
+    assert_eq!(
+        told,
+        [
+            "nbdctl: hangs: vol-1 /dev/vdc: requests of 10.0.0.1 in 2 sessions, for 42s; this disk is not free",
+            "nbdctl: hangs: vol-1 /dev/vdc: a request of 10.0.0.1, for 7s; this disk is not free",
+        ]
+    );
+    let (said, complained) = fenced(2, &[hanging("vol-1", None)]);
+    assert_eq!(said, "vol-1: 2 sessions ended, in 2s\n", "what hangs is no session");
+    assert!(complained.contains("opening or looking at the disk"), "{complained}");
     server.fake.says().refusal = Some(Refusal::NotFound("there is no session 17".into()));
     let ran = server.ctl(&["end", "17"]);
     assert_eq!((ran.code, ran.err.as_str()), (1, "nbdctl: there is no session 17\n"));

@@ -63,7 +63,8 @@ fn exports_are_a_table_with_what_is_wrong_below_each() {
         gone.device = Some("/dev/vdc".into());
         let mut stuck = export("", "/dev/vdd");
         stuck.state = State::Fencing;
-        stuck.hanging = vec![hanging()];
+        let later = Hanging { age_ms: 7000, ..hanging() };
+        stuck.hanging = vec![hanging(), later, hanging(), hanging()];
         server.fake.says().exports = vec![export("vol-1", "/dev/vdb"), gone, stuck];
     }
     let ran = server.ctl(&["exports"]);
@@ -75,7 +76,8 @@ fn exports_are_a_table_with_what_is_wrong_below_each() {
             "vol-22  unavailable  ro         -         0  /dev/disk/by-id/virtio-42 → /dev/vdc",
             "    another disk is there since the last reload",
             "\"\"      fencing      rw    10 GiB         0  /dev/vdd",
-            "    hangs: vol-3 /dev/vdd: a request of 127.0.0.1:4000, for 42s; this disk is not free",
+            "    hangs: vol-3 /dev/vdd: requests of 127.0.0.1:4000 in 3 sessions, for 42s; this disk is not free; hangs: vol-3 \
+             /dev/vdd: a request of 127.0.0.1:4000, for 7s; this disk is not free",
         ]
     );
     assert_eq!((ran.code, ran.err.as_str()), (0, ""));

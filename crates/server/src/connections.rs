@@ -21,6 +21,12 @@ use std::time::{Duration, Instant};
 
 /// Handshakes at a time. Enough for a burst of real clients, few enough in threads and memory.
 const HANDSHAKES_MAX: usize = 1024;
+/// Handshakes and sessions that there are places for in any case.
+const PLACES_MIN: usize = 8;
+/// Descriptors of a session: a socket, often a waker, and at worst an export of its own.
+const EACH: usize = 3;
+/// Descriptors that no client gets: what the process itself has open, and what a reload and the control socket need.
+const RESERVE: usize = 64;
 /// A handshake this young does not give way: a burst of real clients must not chase itself away.
 const HANDSHAKE_GRACE: Duration = Duration::from_millis(250);
 /// A session's thread needs little: its buffers are on the heap.
@@ -44,16 +50,33 @@ struct Handshake {
 }
 
 impl Sessions {
+    /// Whether so many descriptors are enough for a server that listens.
+    ///
+    /// # Errors
+    /// With fewer, clients could keep a reload from reading the configuration. The sentence says how many it takes.
+    pub fn enough(descriptors_max: u64) -> Result<(), String> {
+        let least = (RESERVE + PLACES_MIN * (1 + EACH)) as u64;
+        if descriptors_max >= least {
+            return Ok(());
+        }
+        Err(format!(
+            "{descriptors_max} open files are too few for a server, which needs {least}: raise the limit \
+             (LimitNOFILE= of its unit, ulimit -n)"
+        ))
+    }
+
     /// Places according to how many descriptors the process may have.
     #[must_use]
     pub fn within(descriptors_max: u64) -> Self {
         let descriptors = usize::try_from(descriptors_max).unwrap_or(usize::MAX);
-        let handshakes_max = (descriptors / 4).clamp(8, HANDSHAKES_MAX);
-        // A session has a socket, often a waker, and at worst an export of its own.
-        let sessions_max = descriptors.saturating_sub(handshakes_max + 64) / 3;
+        let for_clients = descriptors.saturating_sub(RESERVE);
+        let handshakes_max = (descriptors / 4)
+            .min(for_clients.saturating_sub(PLACES_MIN * EACH))
+            .clamp(PLACES_MIN, HANDSHAKES_MAX);
+        let sessions_max = for_clients.saturating_sub(handshakes_max) / EACH;
         Self {
             handshakes_max,
-            sessions_max: sessions_max.clamp(8, 1 << 16),
+            sessions_max: sessions_max.clamp(PLACES_MIN, 1 << 16),
             handshakes: Mutex::default(),
             freed: Condvar::new(),
             running: AtomicUsize::new(0),
@@ -249,4 +272,22 @@ fn report(log: &Log, sitter: &Sitter, ending: &Ending, entered: bool) {
             did.errors()
         ),
     );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// However many clients come: what a reload needs is there.
+    #[test]
+    fn clients_never_get_the_descriptors_of_a_reload() {
+        let least = (0..).find(|count| Sessions::enough(*count).is_ok()).expect("some are enough");
+        for descriptors in (least..5000).chain([1 << 16, 1 << 20, 1 << 30]) {
+            let Sessions { handshakes_max, sessions_max, .. } = Sessions::within(descriptors);
+            assert!(handshakes_max >= PLACES_MIN && sessions_max >= PLACES_MIN, "{descriptors}");
+            let taken = RESERVE + handshakes_max + sessions_max * EACH;
+            assert!(taken as u64 <= descriptors, "{taken} of {descriptors}");
+        }
+        assert!(Sessions::enough(least - 1).expect_err("too few").contains(&format!("needs {least}:")));
+    }
 }

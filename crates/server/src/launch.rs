@@ -1,6 +1,7 @@
 //! From the command line to a serving process, and back out.
 
 mod tasks;
+mod words;
 
 use crate::access::Peer;
 use crate::bind::{self, Activated, BindError, Wanted};
@@ -48,9 +49,11 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> u8 {
     let invocation = match cli::parse(arguments) {
         Ok(invocation) => invocation,
         Err(outcome) => {
-            print!("{}", outcome.stdout);
-            eprint!("{}", outcome.stderr);
-            return outcome.status;
+            let status = words::answer(&outcome.stdout, outcome.status);
+            if !outcome.stderr.is_empty() {
+                words::complain(outcome.stderr.trim_end_matches('\n'));
+            }
+            return status;
         }
     };
     let result = run(&invocation);
@@ -58,7 +61,7 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> u8 {
     match result {
         Ok(status) => status,
         Err(exit) => {
-            eprintln!("{exit}");
+            words::complain(exit);
             1
         }
     }
@@ -72,7 +75,7 @@ fn run(invocation: &Invocation) -> Result<u8, Exit> {
     let background = daemon::is_background();
     if !background {
         for warning in &invocation.warnings {
-            eprintln!("{warning}");
+            words::complain(warning);
         }
     }
     let start = Start::new(invocation)?;
@@ -180,7 +183,8 @@ impl<'a> Start<'a> {
         // Before the first thread: signals that arrive from here on are kept for the loop below.
         let signals = Signals::new([SIGHUP, SIGTERM, SIGINT, SIGUSR1])
             .map_err(|error| Exit::Launch(format!("cannot take signals: {error}")))?;
-        let prepared = self.prepare(&loaded, background, passed, &log);
+        let enough = Sessions::enough(descriptors).map_err(Exit::Launch);
+        let prepared = enough.and_then(|()| self.prepare(&loaded, background, passed, &log));
         let Prepared { bound, mut control, pid_file, tls } =
             prepared.inspect_err(|exit| log.error(exit.to_string()))?;
         let shared = Shared::new(log.clone(), Limits::default(), Sessions::within(descriptors));

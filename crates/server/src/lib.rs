@@ -5,6 +5,8 @@
 //! Follow one reload: `launch.rs` takes the signal, `reconcile.rs` reads and plans, `prepare.rs` looks, `commit.rs` swaps,
 //! `fence.rs` cuts off, `report.rs` says it.
 #![forbid(unsafe_code)]
+// They panic where an end is closed or full, and that may be the end of a server: see `launch/words.rs`.
+#![deny(clippy::print_stdout, clippy::print_stderr)]
 
 mod access;
 mod answer;

@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
+use std::time::Duration;
 use testkit::{Outcome, ServerProcess, is_root};
 
 fn two() -> (ServerProcess, PathBuf, PathBuf) {
@@ -72,6 +73,23 @@ fn a_broken_file_keeps_its_exports_and_its_sessions() {
     server.write_export("a", &two, "");
     server.reload().expect_complete();
     assert_eq!(first_byte(&server, "a"), 2);
+}
+
+/// At a start there is nothing that an export could stay: nothing of such a file is served, until it is mended.
+#[test]
+fn a_file_that_is_broken_at_the_start_is_named_and_nothing_of_it_is_served() {
+    let setup = server().file("a.conf", "[a]\nexportname = /x\nreadonly = maybe\n");
+    let disk = setup.dir().join("disk.img");
+    fs::write(&disk, [1; BLOCK]).expect("a disk");
+    let server = setup.start();
+    let started = |line: &str| line.contains("start complete") && line.ends_with(" kept=1");
+    assert!(server.log().wait_for(started, Duration::from_secs(10)).is_some(), "{:?}", server.lines());
+    let kept = |line: &str| line.starts_with("MIGRATEKIT: export kept file=") && line.contains(" line=3 ");
+    assert!(server.lines().iter().any(|line| kept(line)), "{:?}", server.lines());
+    assert!(server.connect().go("a").is_err());
+    server.write_export("a", &disk, "");
+    server.reload().expect_complete();
+    assert_eq!(first_byte(&server, "a"), 1);
 }
 
 #[test]
@@ -157,7 +175,7 @@ fn a_file_is_read_once_it_has_been_left_alone() {
         let mut file = fs::File::create(server.conf("a.conf")).expect("truncated");
         server.hup();
         for part in [head, rest] {
-            thread::sleep(std::time::Duration::from_millis(15));
+            thread::sleep(Duration::from_millis(15));
             file.write_all(part.as_bytes()).expect("written");
         }
         drop(file);

@@ -7,6 +7,7 @@ use common::server;
 use std::fs;
 use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -297,19 +298,41 @@ fn running_out_of_descriptors_ends_nothing() {
     serves(&mut server);
 }
 
-/// The number of sessions has a limit, and says so by name at once; nobody queues.
+/// The program, in a shell that lets it have so many descriptors.
+fn with_descriptors(dir: &Path, count: u64) -> PathBuf {
+    let few = dir.join("with-few-descriptors");
+    let script = format!("#!/bin/sh\nulimit -n {count}\nexec {} \"$@\"\n", env!("CARGO_BIN_EXE_nbd-server"));
+    fs::write(&few, script).expect("a script");
+    fs::set_permissions(&few, fs::Permissions::from_mode(0o755)).expect("executable");
+    few
+}
+
+/// A reload could not read its configuration once clients have come.
+#[test]
+fn with_too_few_descriptors_it_does_not_start_and_says_how_many_it_takes() {
+    let setup = server();
+    let few = with_descriptors(setup.dir(), 95);
+    let Err(why) = setup.program(&few).try_start() else { panic!("it serves") };
+    assert!(why.contains("95 open files are too few for a server, which needs 96"), "{why}");
+}
+
+/// The number of sessions has a limit, and says so by name at once; nobody queues. Beside it and a crowd that never gets
+/// that far, the server is reloaded and asked as ever.
 #[test]
 fn one_session_too_many_is_refused_by_name() {
     let setup = server();
-    let (disk, few) = (setup.dir().join("disk.img"), setup.dir().join("with-few-descriptors"));
+    let disk = setup.dir().join("disk.img");
     fs::write(&disk, [0; 4096]).expect("a disk");
-    let script = format!("#!/bin/sh\nulimit -n 64\nexec {} \"$@\"\n", env!("CARGO_BIN_EXE_nbd-server"));
-    fs::write(&few, script).expect("a script");
-    fs::set_permissions(&few, fs::Permissions::from_mode(0o755)).expect("executable");
+    let few = with_descriptors(setup.dir(), 96);
     let mut server = setup.program(&few).export("disk", &disk, "").start();
     let mut sessions: Vec<Client> = (0..8).map(|_| server.open("disk")).collect();
     let (kind, why) = server.connect().go("disk").expect_err("refused");
     assert!(kind == REP_ERR_POLICY && why.contains("all 8 sessions are taken"), "{why}");
+    // Each of them is there: it has been greeted.
+    let crowd: Vec<_> = (0..75).map(|_| Client::connect_tcp(server.port()).expect("greeted")).collect();
+    server.reload().expect_complete();
+    assert!(server.control().get("/v1/status").contains("\"generation\":2"));
+    drop(crowd);
     sessions[0].write(0, &[1; 512]).expect("who is in is served");
     sessions.truncate(2);
     let until = Instant::now() + Duration::from_secs(10);

@@ -159,6 +159,34 @@ fn version_usage_and_section_are_those_of_the_original() {
     );
 }
 
+/// Whoever read has had enough, as `head` has: that is no mishap. A full disk is one, and is said.
+#[test]
+fn an_answer_that_nobody_takes_is_no_mishap_but_a_full_disk_is() {
+    let dir = TempDir::new("launch");
+    let nowhere = dir.join("none").display().to_string();
+    let full = || fs::File::create("/dev/full").expect("a disk that is full");
+    let lines: [(&[&str], i32, i32); 4] = [
+        (&["-V"], 0, 2),
+        (&["--help"], 1, 1),
+        (&["-o", "section", "2000", "/f"], 0, 2),
+        (&["--check", "-C", &nowhere], 1, 1),
+    ];
+    for (words, unheard, lost) in lines {
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        drop(reader);
+        let output = program().args(words).stdout(writer).stderr(Stdio::piped()).output().expect("it runs");
+        let said = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(unheard), "{words:?}: {said}");
+        assert!(!said.contains("panicked") && !said.contains("standard output"), "{words:?}: {said}");
+        let output = program().args(words).stdout(full()).stderr(Stdio::piped()).output().expect("it runs");
+        let said = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(lost), "{words:?}: {said}");
+        assert!(said.starts_with("standard output: No space left on device"), "{words:?}: {said}");
+        let output = program().args(words).stdout(full()).stderr(full()).status().expect("it runs");
+        assert_eq!(output.code(), Some(lost), "{words:?}: nobody can be told");
+    }
+}
+
 /// One file from the command line, under the empty name.
 ///
 /// C-009, C-021
@@ -171,7 +199,8 @@ fn a_disk_can_be_served_without_a_configuration() {
     let running = program()
         .args(["-n", "-C", "/nonexistent", "-p", dir.join("pid").to_str().expect("UTF-8"), "-r", &listen])
         .args([disk.as_os_str(), "4k".as_ref()])
-        .stderr(Stdio::null())
+        // What it has to say of such a start, and its log, cannot be written: it serves all the same.
+        .stderr(fs::File::create("/dev/full").expect("a disk that is full"))
         .spawn()
         .map(Running)
         .expect("it runs");

@@ -13,16 +13,15 @@ use std::path::Path;
 
 pub fn run(client: &Client, wanted: &args::Check, output: &mut Output) -> Result<Exit, Failure> {
     let ask = Ask::post(Route::v1("check"));
-    let ask = match &wanted.file {
-        None => ask,
-        Some(file) => {
-            let text = text(file)?;
-            if text.is_empty() {
-                // To the server nothing means the file that it has itself.
-                ask.with("text/plain", "\n")
-            } else {
-                ask.with("text/plain", text)
-            }
+    let ask = match wanted.file.as_deref().map(text).transpose() {
+        Ok(None) => ask,
+        // To the server nothing means the file that it has itself.
+        Ok(Some(text)) if text.is_empty() => ask.with("text/plain", "\n"),
+        Ok(Some(text)) => ask.with("text/plain", text),
+        // The words made sense; a server has no configuration in what is not there.
+        Err(why) => {
+            output.complain(why);
+            return Ok(Exit::Refused);
         }
     };
     let answer = client.ask(&ask)?;
@@ -34,14 +33,15 @@ pub fn run(client: &Client, wanted: &args::Check, output: &mut Output) -> Result
     Ok(Exit::of_check(&check))
 }
 
-fn text(file: &Path) -> Result<Vec<u8>, Failure> {
+/// What is to be checked; where it cannot be read, a sentence.
+fn text(file: &Path) -> Result<Vec<u8>, String> {
     let mut text = Vec::new();
     let read = if file.as_os_str() == "-" {
         std::io::stdin().lock().read_to_end(&mut text).map(|_| text)
     } else {
         std::fs::read(file)
     };
-    read.map_err(|error| Failure::Usage(format!("{}: {error}", shown(&file.to_string_lossy()))))
+    read.map_err(|error| format!("{}: {error}", shown(&file.to_string_lossy())))
 }
 
 /// The server takes the text for that of its own main file, and says so: people look for a line where they wrote it.

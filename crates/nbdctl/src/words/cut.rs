@@ -14,12 +14,17 @@ pub fn fence(client: &Client, wanted: &args::OneExport, output: &mut Output) -> 
     let answer = client.ask(&Ask::post(path))?;
     let cut: Cut = answer.value()?;
     output.answer(wanted.json.json, &answer, |output| {
-        let sessions = counted(cut.sessions, "session", "sessions");
-        let ended = format!("{}: {sessions} ended, in {}", name(&wanted.export), age_ms(cut.took_ms));
+        // Each of these is a session that was told to go and is still there; without a peer it is none.
+        let hang = cut.hanging.iter().filter(|hanging| hanging.peer.is_some()).count() as u64;
+        let ended = counted(cut.sessions.saturating_sub(hang), "session", "sessions");
+        let (export, took) = (name(&wanted.export), age_ms(cut.took_ms));
         if cut.hanging.is_empty() {
-            output.say(format!("{ended}; the disk is closed"));
+            output.say(format!("{export}: {ended} ended, in {took}; the disk is closed"));
+        } else if hang == 0 {
+            say_hanging(&format!("{export}: {ended} ended, in {took}"), &cut, output);
         } else {
-            say_hanging(&ended, &cut, output);
+            let hang = counted(hang, "hangs", "hang");
+            say_hanging(&format!("{export}: {ended} ended, {hang}, in {took}"), &cut, output);
         }
     });
     Ok(Exit::of_cut(&cut))
@@ -42,9 +47,7 @@ pub fn end(client: &Client, wanted: &args::End, output: &mut Output) -> Result<E
 
 fn say_hanging(done: &str, cut: &Cut, output: &mut Output) {
     output.say(done);
-    for hanging in &cut.hanging {
-        output.complain(words::hanging(hanging));
-    }
+    words::hanging(&cut.hanging).iter().for_each(|line| output.complain(line));
 }
 
 pub fn clear(client: &Client, wanted: &args::OneExport, output: &mut Output) -> Result<Exit, Failure> {

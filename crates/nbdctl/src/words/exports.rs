@@ -59,7 +59,7 @@ fn table(exports: &[Export]) -> Table {
 /// What it is not well for.
 fn note(export: &Export) -> Option<String> {
     let since = export.since.as_deref().and_then(since).map(|age| format!("since {age}"));
-    let hanging = export.hanging.iter().map(words::hanging);
+    let hanging = words::hanging(&export.hanging);
     let said: Vec<String> = export.reason.iter().cloned().chain(since).chain(hanging).collect();
     (!said.is_empty()).then(|| said.join("; "))
 }
@@ -122,8 +122,8 @@ fn say(export: &Export, output: &mut Output) {
     for (key, value) in &export.settings {
         output.say(format!("setting     {}={}", shown(key), quoted(value)));
     }
-    for hanging in &export.hanging {
-        output.say_in(Tone::Bad, words::hanging(hanging));
+    for line in words::hanging(&export.hanging) {
+        output.say_in(Tone::Bad, line);
     }
 }
 

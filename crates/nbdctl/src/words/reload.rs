@@ -34,9 +34,7 @@ pub fn say(reload: &Reload, output: &mut Output) {
     for kept in &reload.plan.kept_back {
         plan::kept_back(kept).iter().for_each(|line| output.complain(line));
     }
-    for hanging in &reload.hanging {
-        output.complain(words::hanging(hanging));
-    }
+    words::hanging(&reload.hanging).iter().for_each(|line| output.complain(line));
 }
 
 fn closing(reload: &Reload) -> String {

@@ -1,6 +1,6 @@
 //! What a run of the program does instead of serving.
 
-use super::Start;
+use super::{Start, words};
 use crate::bind;
 use crate::check::{self, Surroundings};
 use crate::cli::Task;
@@ -21,8 +21,7 @@ impl Start<'_> {
             Task::CommitOverlay(name) => overlays::commit(name, &config()?)?,
             Task::DropOverlay(name) => overlays::discard(name, &config()?)?,
         };
-        println!("{done}");
-        Ok(0)
+        Ok(words::answer(&format!("{done}\n"), 0))
     }
 
     fn check(&self) -> Result<u8, Exit> {
@@ -32,8 +31,7 @@ impl Start<'_> {
         };
         let text = serde_json::to_string_pretty(&startup)
             .map_err(|error| Exit::Launch(format!("what was found cannot be told: {error}")))?;
-        println!("{text}");
-        Ok(check::status(&startup))
+        Ok(words::answer(&format!("{text}\n"), check::status(&startup)))
     }
 
     fn look(&self, loaded: &Loaded) -> Startup {
