@@ -20,8 +20,10 @@ ARG RUNTIME_IMAGE=debian:trixie-20260202-slim
 
 # ----------------------------------------------------------------------------------------------------------------------
 FROM ${RUST_IMAGE} AS tools
+# Every cache has one user at a time: cargo's own lock lies beside what is cached, and is not shared.
+#
 # They run for seconds: not worth being optimised.
-RUN --mount=type=cache,target=/usr/local/cargo/registry \
+RUN --mount=type=cache,id=nbd-tools-registry,sharing=locked,target=/usr/local/cargo/registry \
     cargo install --debug --locked --root /tools cargo-deb@3.8.0 cargo-cyclonedx@0.5.9
 
 # ----------------------------------------------------------------------------------------------------------------------
@@ -37,8 +39,8 @@ ARG SOURCE_DATE_EPOCH=1767225600
 COPY Cargo.toml Cargo.lock ./
 COPY crates crates
 COPY xtask xtask
-RUN --mount=type=cache,target=/usr/local/cargo/registry \
-    --mount=type=cache,target=/src/target \
+RUN --mount=type=cache,id=nbd-registry,sharing=locked,target=/usr/local/cargo/registry \
+    --mount=type=cache,id=nbd-target,sharing=locked,target=/src/target \
     cargo build --release --locked -p server -p nbdctl --bins --features server/vendored \
  && cargo build --locked -p xtask \
  && install -D target/release/nbd-server /src/product/nbd-server-enhanced \
@@ -47,7 +49,7 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry \
 
 # What is inside, for whoever must answer that when the next hole is found somewhere.
 COPY --from=tools /tools/bin/ /usr/local/bin/
-RUN --mount=type=cache,target=/usr/local/cargo/registry \
+RUN --mount=type=cache,id=nbd-registry,sharing=locked,target=/usr/local/cargo/registry \
     bom() { cargo cyclonedx --quiet --format json --spec-version 1.5 --describe binaries "$@"; } \
  && bom --manifest-path crates/server/Cargo.toml --features vendored \
  && mv crates/server/nbd-server_bin.cdx.json product/nbd-server-enhanced.cdx.json \
