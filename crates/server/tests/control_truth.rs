@@ -162,6 +162,10 @@ fn an_export_whose_disk_is_lost_is_unavailable() {
     let told = ask(&server, "/v1/exports/disk");
     assert_eq!(told["state"], "unavailable", "{told}");
     assert!(told["reason"].as_str().is_some_and(|why| why.contains("another disk")), "{told}");
+    // Who is refused for it has seen it: what is told of the disk and the reason speak of the same one.
+    assert!(server.connect().go("disk").is_err());
+    let (told, other) = (ask(&server, "/v1/exports/disk"), devices[1].path().display().to_string());
+    assert_eq!(told["device"], other, "{told}");
     // The one that was meant comes back: the next client finds it, and it is served again.
     point(&link, devices[0].path());
     server.open("disk").read(0, 512).expect("read");

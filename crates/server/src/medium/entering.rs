@@ -216,10 +216,13 @@ impl Medium {
     fn look(&self, assembly: &Assembly) -> Result<Probe, Closed> {
         let probe = assembly.probe().map_err(|error| unavailable(&assembly.path, &error))?;
         assembly.is_wanted(&probe.identity).map_err(Closed::Because)?;
-        match self.lock().seen.get(&assembly.path) {
+        let seen = self.lock().seen.get(&assembly.path).map(|seen| seen.identity.clone());
+        match seen {
             // Where nothing is looked at, nothing is another disk.
-            Some(seen) if !assembly.is_nowhere() && self.is_other_disk(&seen.identity, &probe.identity) => {
-                Err(Closed::Because(other_disk(&assembly.path, &seen.identity, &probe.identity)))
+            Some(seen) if !assembly.is_nowhere() && self.is_other_disk(&seen, &probe.identity) => {
+                let why = other_disk(&assembly.path, &seen, &probe.identity);
+                self.remember_found(assembly, probe);
+                Err(Closed::Because(why))
             }
             _ => Ok(probe),
         }
