@@ -230,7 +230,7 @@ impl fmt::Display for DeviceIdentity {
             write!(f, "diskseq={diskseq},")?;
         }
         if let Some(partition) = &self.partition {
-            write!(f, "partition={},", partition.number)?;
+            write!(f, "partition={},start={},", partition.number, partition.start)?;
         }
         write!(f, "dev={}", Number(self.rdev))?;
         for (n, lower) in self.lower.iter().enumerate() {
@@ -295,6 +295,14 @@ mod tests {
         assert_eq!(named(mapper(vec![serial])), "", "two volumes of one disk are two");
         assert_eq!(named(DeviceIdentity { diskseq: Some(7), ..DeviceIdentity::default() }), "");
         assert_eq!(Identity::File { dev: 1, ino: 2 }.lasting(), "");
+    }
+
+    /// All that makes it another disk is told, or a log line says that a disk was replaced by itself.
+    #[test]
+    fn a_partition_that_was_moved_is_told_from_the_one_before() {
+        let at = |start| DeviceIdentity { partition: Some(Partition { number: 1, start }), ..disk(1, "w") };
+        assert_eq!(at(1 << 20).to_string(), "wwid=w,partition=1,start=1048576,dev=8:1");
+        assert!(!at(1 << 20).same_disk(&at(1 << 21)) && at(1 << 20).to_string() != at(1 << 21).to_string());
     }
 
     /// A path to a disk that is lost, or comes back, is no other disk; a disk that is another one, or is missing, is.
