@@ -8,7 +8,7 @@ use config::{Changes, Config, Export};
 use std::collections::{BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
-use store::{Place, Probe};
+use store::{Ground, Place, Probe};
 
 /// What one wanted export's path leads to at this moment.
 pub struct Finding {
@@ -76,11 +76,10 @@ impl Prepared {
             });
             !writes
         });
-        let mut holders: HashMap<Place, Vec<&Export>> = HashMap::new();
+        let mut holders = Holders::default();
         for (export, probe) in writable {
             let places = probe.identity.places();
-            let others: Vec<&Export> =
-                places.iter().filter_map(|place| holders.get(place)).flatten().copied().collect();
+            let others = holders.of(&places);
             if let Some(holder) = others.first() {
                 let both = both_write(holder, export);
                 if export.exclusive || others.iter().any(|other| other.exclusive) {
@@ -89,9 +88,26 @@ impl Prepared {
                 }
                 self.warnings.push(both);
             }
-            for place in places {
-                holders.entry(place).or_default().push(export);
-            }
+            holders.add(&places, export);
+        }
+    }
+}
+
+/// Who writes where, so far.
+#[derive(Default)]
+struct Holders<'a>(HashMap<Ground, Vec<(Place, &'a Export)>>);
+
+impl<'a> Holders<'a> {
+    /// Those who write to some of these places.
+    fn of(&self, places: &[Place]) -> Vec<&'a Export> {
+        let near = |place: &Place| self.0.get(&place.ground()).map(Vec::as_slice).unwrap_or_default();
+        let overlapping = |place| near(place).iter().filter(|(held, _)| place.overlaps(held));
+        places.iter().flat_map(overlapping).map(|(_, holder)| *holder).collect()
+    }
+
+    fn add(&mut self, places: &[Place], holder: &'a Export) {
+        for place in places {
+            self.0.entry(place.ground()).or_default().push((*place, holder));
         }
     }
 }
@@ -179,10 +195,33 @@ fn same_storage(export: &Export, running: &Catalog) -> Option<Arc<Medium>> {
     entry.map(|entry| entry.medium.clone())
 }
 
-/// Whether two media lead to one disk, as far as both were seen.
+/// Whether two media lead to one disk, or one to a part of the other's, as far as both were seen.
 #[must_use]
 pub fn same_disk(one: &Medium, other: &Medium) -> bool {
-    let places = |medium: &Medium| medium.seen().map(|seen| seen.identity.places()).unwrap_or_default();
-    let other = places(other);
-    places(one).iter().any(|place| other.contains(place))
+    let (one, other) = (one.seen(), other.seen());
+    one.zip(other).is_some_and(|(one, other)| one.identity.overlaps(&other.identity))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::log::Log;
+    use store::{DeviceIdentity, Identity, Kind, Partition};
+
+    /// The successor on a partition waits for what hangs on the whole disk.
+    #[test]
+    fn a_disk_and_its_partition_stand_in_each_others_way() {
+        let medium = |partition: Option<Partition>, minor| {
+            let device =
+                DeviceIdentity { rdev: (8, minor), diskseq: Some(7), partition, ..Default::default() };
+            let medium =
+                Medium::new(&Export::new("disk".into(), format!("/dev/{minor}")), Log::to(|_, _| ()));
+            let (identity, kind) = (Identity::Device(device), Kind::BlockDevice);
+            medium.remember(&Probe { identity, size: 4096, kind, device: None });
+            medium
+        };
+        let part = |number| Some(Partition { number, start: number << 20 });
+        let (whole, one, two) = (medium(None, 0), medium(part(1), 1), medium(part(2), 2));
+        assert!(same_disk(&whole, &one) && same_disk(&two, &whole) && !same_disk(&one, &two));
+    }
 }

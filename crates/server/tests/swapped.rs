@@ -6,6 +6,7 @@ mod common;
 use common::{BLOCK, VOLUME_SIZE, Volume, point, server};
 use std::fs;
 use std::path::PathBuf;
+use std::process::Command;
 use std::time::Duration;
 use testkit::spec::{EPERM, ESHUTDOWN, REP_ERR_POLICY};
 use testkit::{CLOSED, LoopDevice, is_root, skip_or_fail};
@@ -329,6 +330,70 @@ fn an_exclusive_disk_has_one_writable_export() {
     server.write_export("b-third", &link, "exclusive = true");
     assert_eq!(server.reload().closing.kept, 1);
     assert!(server.connect().go("b-third").is_err() && server.connect().go("z-first").is_ok());
+}
+
+/// A whole disk is written by whoever writes to a part of it; two parts are two disks.
+#[test]
+fn a_disk_and_its_partition_are_two_writers_and_two_partitions_are_not() {
+    let test = "a_disk_and_its_partition_are_two_writers";
+    let setup = server();
+    let file = setup.dir().join("whole.img");
+    fs::write(&file, vec![1; 8 << 20]).expect("an image");
+    let Some(devices) = loops(test, &[&file]) else { return };
+    let parts =
+        [(1, 2048), (2, 6144)].map(|(number, start)| Part::add(&devices[0], setup.dir(), number, start));
+    let [Some(one), Some(two)] = parts else { return skip_or_fail(test, "addpart, mknod and partitions") };
+    let server = setup.start();
+    server.write_export("whole", devices[0].path(), "");
+    server.write_export("one", &one.node, "");
+    server.reload().expect_complete();
+    let warned = |a: &str, b: &str| {
+        let names = |line: &String| [a, b].iter().all(|name| line.contains(&format!(" {name} (")));
+        server.lines().iter().any(|line| line.contains("both write") && names(line))
+    };
+    assert!(warned("whole", "one"), "{:?}", server.lines());
+    server.write_export("whole", devices[0].path(), "readonly = true");
+    server.write_export("two", &two.node, "exclusive = true");
+    server.reload().expect_complete();
+    assert!(!warned("one", "two"));
+    server.write_export("whole", devices[0].path(), "exclusive = true");
+    let reloaded = server.reload();
+    assert_eq!(reloaded.closing.kept, 1, "{:?}", reloaded.closing);
+    assert!(server.connect().go("whole").is_err(), "it would write to both");
+    assert!(server.connect().go("one").is_ok() && server.connect().go("two").is_ok());
+}
+
+/// A partition of 1 MiB and its node. It would outlive what is attached to the loop device.
+struct Part<'a> {
+    disk: &'a LoopDevice,
+    number: String,
+    node: PathBuf,
+}
+
+impl<'a> Part<'a> {
+    fn add(disk: &'a LoopDevice, dir: &std::path::Path, number: u32, start: u32) -> Option<Self> {
+        let part = Self { disk, number: number.to_string(), node: dir.join(format!("part{number}")) };
+        let path = disk.path().to_str()?;
+        // One may be left of a test that was killed.
+        let _ = run("delpart", &[path, &part.number]);
+        run("addpart", &[path, &part.number, &start.to_string(), "2048"])?;
+        let name = disk.path().file_name()?.to_str()?;
+        let numbers = fs::read_to_string(format!("/sys/block/{name}/{name}p{number}/dev")).ok()?;
+        let (major, minor) = numbers.trim().split_once(':')?;
+        run("mknod", &[part.node.to_str()?, "b", major, minor])?;
+        Some(part)
+    }
+}
+
+impl Drop for Part<'_> {
+    fn drop(&mut self) {
+        let _ = self.disk.path().to_str().and_then(|disk| run("delpart", &[disk, &self.number]));
+    }
+}
+
+fn run(program: &str, args: &[&str]) -> Option<()> {
+    let output = Command::new(program).args(args).output().ok()?;
+    output.status.success().then_some(())
 }
 
 /// The disk grows: the same disk, another size. Sessions keep the old one, new ones see the new one.

@@ -46,6 +46,8 @@ pub struct DeviceIdentity {
     pub wwid: Option<String>,
     /// Which part of the disk this is, if not the whole.
     pub partition: Option<Partition>,
+    /// Major and minor number of the disk that this is a part of; none for a whole disk, or where it is not told.
+    pub whole: Option<(u32, u32)>,
     /// What a device-mapper or md device stands on, sorted by device number.
     pub lower: Vec<DeviceIdentity>,
 }
@@ -69,10 +71,6 @@ pub enum Wanted {
     /// The disk with this sequence number, until the next boot.
     Diskseq(u64),
 }
-
-/// One inode of one file system, or one device number. To compare and to look up by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Place(bool, u64, u64);
 
 impl Identity {
     /// Whether `now` is what `self` was. For files: same file system and inode, and a file that was not there yet is
@@ -117,18 +115,6 @@ impl Identity {
                 if names.iter().any(String::is_empty) { String::new() } else { names.join(";") }
             }
             Self::File { .. } | Self::Directory { .. } | Self::Placeholder { .. } => String::new(),
-        }
-    }
-
-    /// Where its bytes are: two exports with a place in common write to one disk. Empty: nowhere yet, or nothing with
-    /// bytes.
-    #[must_use]
-    pub fn places(&self) -> Vec<Place> {
-        match self {
-            Self::File { ino: 0, .. } | Self::Placeholder { .. } => Vec::new(),
-            Self::File { dev, ino } | Self::Directory { dev, ino } => vec![Place(false, *dev, *ino)],
-            Self::Device(device) => vec![Place(true, device.rdev.0.into(), device.rdev.1.into())],
-            Self::Several(pieces) => pieces.iter().flat_map(Self::places).collect(),
         }
     }
 
@@ -244,7 +230,7 @@ impl fmt::Display for DeviceIdentity {
             write!(f, "diskseq={diskseq},")?;
         }
         if let Some(partition) = &self.partition {
-            write!(f, "partition={},", partition.number)?;
+            write!(f, "partition={},start={},", partition.number, partition.start)?;
         }
         write!(f, "dev={}", Number(self.rdev))?;
         for (n, lower) in self.lower.iter().enumerate() {
@@ -309,6 +295,14 @@ mod tests {
         assert_eq!(named(mapper(vec![serial])), "", "two volumes of one disk are two");
         assert_eq!(named(DeviceIdentity { diskseq: Some(7), ..DeviceIdentity::default() }), "");
         assert_eq!(Identity::File { dev: 1, ino: 2 }.lasting(), "");
+    }
+
+    /// All that makes it another disk is told, or a log line says that a disk was replaced by itself.
+    #[test]
+    fn a_partition_that_was_moved_is_told_from_the_one_before() {
+        let at = |start| DeviceIdentity { partition: Some(Partition { number: 1, start }), ..disk(1, "w") };
+        assert_eq!(at(1 << 20).to_string(), "wwid=w,partition=1,start=1048576,dev=8:1");
+        assert!(!at(1 << 20).same_disk(&at(1 << 21)) && at(1 << 20).to_string() != at(1 << 21).to_string());
     }
 
     /// A path to a disk that is lost, or comes back, is no other disk; a disk that is another one, or is missing, is.

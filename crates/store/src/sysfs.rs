@@ -53,6 +53,7 @@ impl Sysfs {
             number,
             start: self::number(&entry.join("start")).unwrap_or(0).saturating_mul(512),
         });
+        identity.whole = identity.partition.and_then(|_| device_number(&text(&disk.join("dev"))?));
         identity.diskseq = number(&disk.join("diskseq"));
         identity.serial = serial(&disk);
         identity.wwid = text(&disk.join("wwid")).or_else(|| text(&disk.join("device/wwid")));
@@ -201,6 +202,7 @@ mod tests {
         let device = sys.sysfs().device((254, 17));
         assert_eq!((device.serial.as_deref(), device.diskseq, device.size), (Some("S"), Some(9), 4096));
         assert_eq!(device.partition, Some(Partition { number: 1, start: 1 << 20 }));
+        assert_eq!((device.whole, sys.sysfs().device((254, 16)).whole), (Some((254, 16)), None));
         assert_eq!(sys.sysfs().write_zeroes_max((254, 17)), 512);
     }
 
