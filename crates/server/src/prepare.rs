@@ -1,14 +1,14 @@
 //! What can fail, or be found out, before a reload changes anything: looking at every path, and who claims which disk.
 
 use crate::assemble::Assembly;
-use crate::catalog::Catalog;
+use crate::catalog::{Catalog, Entry};
 use crate::look::{Found, Unseen, look};
 use crate::medium::Medium;
-use config::{Changes, Config, Export};
+use config::{Changes, Config, Export, OnChange};
 use std::collections::{BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
-use store::{Ground, Place, Probe};
+use store::{Ground, Identity, Place, Probe};
 
 /// What one wanted export's path leads to at this moment.
 pub struct Finding {
@@ -35,9 +35,10 @@ pub struct Prepared {
 }
 
 impl Prepared {
-    /// Looks at every path. Opens nothing for writing, changes nothing.
+    /// Looks at every path. Opens nothing for writing, changes nothing. `retired`: what sessions kept from exports that are no
+    /// more.
     #[must_use]
-    pub fn look(wanted: &Config, catalog: &Catalog) -> Self {
+    pub fn look(wanted: &Config, catalog: &Catalog, retired: &[Arc<Medium>]) -> Self {
         let running = |export: &Export| same_storage(export, catalog);
         let errands: Vec<Errand> =
             wanted.exports.iter().map(|export| Errand::new(export, running(export))).collect();
@@ -51,13 +52,43 @@ impl Prepared {
             .map(|(export, _)| export.name.clone())
             .collect();
         let mut prepared = Self { findings, moved, blocked: HashMap::new(), warnings: Vec::new() };
-        prepared.claim(wanted, catalog);
+        prepared.claim(wanted, catalog, retired);
         prepared
+    }
+
+    /// The disks that sessions write to that stay where they are, though their export goes (`on_change = keep`): those of
+    /// earlier reloads, and those of this one.
+    fn stayers(
+        &self,
+        wanted: &Config,
+        running: &Catalog,
+        retired: &[Arc<Medium>],
+    ) -> Vec<(String, Identity)> {
+        let named: HashMap<&[u8], _> = wanted
+            .exports
+            .iter()
+            .zip(&self.findings)
+            .map(|(export, finding)| (export.name.as_bytes(), (export, finding)))
+            .collect();
+        let keeps = |entry: &Entry| match named.get(entry.name.as_bytes()) {
+            None => entry.settings.on_change == OnChange::Keep,
+            Some((export, finding)) => {
+                let replaced = finding.running.is_none() || self.moved.contains(&export.name);
+                replaced && export.on_change == OnChange::Keep
+            }
+        };
+        let going = running.entries().iter().filter(|entry| keeps(entry)).map(|entry| &entry.medium);
+        let disks = |medium: &Arc<Medium>| {
+            let name = medium.name.to_string();
+            medium.written().into_iter().map(move |disk| (name.clone(), disk))
+        };
+        going.chain(retired).flat_map(disks).collect()
     }
 
     /// P5: two writable exports on one disk are allowed and warned of; `exclusive` on either makes it an error, and the
     /// one being served goes on.
-    fn claim(&mut self, wanted: &Config, running: &Catalog) {
+    fn claim(&mut self, wanted: &Config, running: &Catalog, retired: &[Arc<Medium>]) {
+        let stayers = self.stayers(wanted, running, retired);
         let mut writable: Vec<(&Export, &Probe)> = wanted
             .exports
             .iter()
@@ -66,18 +97,24 @@ impl Prepared {
             .filter_map(|(export, finding)| Some((export, finding.probe.as_ref().ok()?.as_ref()?)))
             .collect();
         // Those who write there already come first, so that the newcomer is the one to give way.
-        writable.sort_by_key(|(export, _)| {
-            let writes = running.find(export.name.as_bytes()).is_some_and(|entry| {
+        let moved = self.moved.clone();
+        let writes = |export: &Export| {
+            running.find(export.name.as_bytes()).is_some_and(|entry| {
                 entry.blocked.is_none()
                     && !entry.settings.readonly
                     && entry.settings.storage == export.storage
-                    && !self.moved.contains(&export.name)
+                    && !moved.contains(&export.name)
                     && entry.medium.seen().is_some()
-            });
-            !writes
-        });
+            })
+        };
+        writable.sort_by_key(|(export, _)| !writes(export));
         let mut holders = Holders::default();
         for (export, probe) in writable {
+            let stayer = stayers.iter().find(|(_, disk)| disk.overlaps(&probe.identity));
+            if let Some((name, _)) = stayer.filter(|_| export.exclusive && !writes(export)) {
+                self.blocked.insert(export.name.clone(), kept_writer(name, export));
+                continue;
+            }
             let places = probe.identity.places();
             let others = holders.of(&places);
             if let Some(holder) = others.first() {
@@ -127,6 +164,14 @@ fn both_write(holder: &Export, export: &Export) -> String {
         export.origin.file.display(),
         export.origin.line,
         export.storage.path
+    )
+}
+
+fn kept_writer(name: &str, export: &Export) -> String {
+    let (wanted, path) = (&export.name, &export.storage.path);
+    format!(
+        "a session of {name} that was kept (on_change = keep) writes to the disk at {path}, and {wanted} is exclusive: \
+         it is served by a reload once that session has left"
     )
 }
 
@@ -206,7 +251,7 @@ pub fn same_disk(one: &Medium, other: &Medium) -> bool {
 mod tests {
     use super::*;
     use crate::log::Log;
-    use store::{DeviceIdentity, Identity, Kind, Partition};
+    use store::{DeviceIdentity, Kind, Partition};
 
     /// The successor on a partition waits for what hangs on the whole disk.
     #[test]

@@ -69,6 +69,10 @@ impl Reconciler {
         self.retired.clone()
     }
 
+    fn kept(&self) -> Vec<Arc<Medium>> {
+        self.retired.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// Applies the configuration that the process was started with.
     pub fn start(&mut self, loaded: Loaded) {
         let (_, tally) = self.apply(&loaded, Vec::new(), None);
@@ -105,8 +109,7 @@ impl Reconciler {
     pub fn fence(&self, name: &str, until: Option<Instant>) -> Result<Cut, Refusal> {
         let catalog = self.shared.catalog();
         let entry = catalog.find(name.as_bytes());
-        let retired = self.retired.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let kept = retired.into_iter().filter(|medium| medium.name.as_bytes() == name.as_bytes());
+        let kept = self.kept().into_iter().filter(|medium| medium.name.as_bytes() == name.as_bytes());
         let media = entry.map(|entry| entry.medium.split_off_all()).into_iter().chain(kept);
         let old: Vec<_> = media.map(|medium| (medium, "an operator asked for it".to_owned())).collect();
         if old.is_empty() {
@@ -144,7 +147,7 @@ impl Reconciler {
         let tls = self.shared.tls.try_to_follow(&loaded.config.generic.tls).err();
         let settings = answer::settings(&self.running.generic, &loaded.config.generic, tls.as_ref());
         let (wanted, before) = (self.wanted(&loaded), self.shared.catalog());
-        let prepared = Prepared::look(&wanted, &before);
+        let prepared = Prepared::look(&wanted, &before, &self.kept());
         let plan = Plan::between(&self.running, &wanted, &prepared.moved);
         let decisions = decide(&plan, &before, &wanted, &prepared);
         answer::plan(&loaded, self.known(), settings, &decisions, &prepared.warnings)
@@ -260,7 +263,7 @@ impl Reconciler {
     ) -> (view::Plan, Tally) {
         let wanted = self.wanted(loaded);
         let before = self.shared.catalog();
-        let prepared = Prepared::look(&wanted, &before);
+        let prepared = Prepared::look(&wanted, &before, &self.kept());
         let plan = Plan::between(&self.running, &wanted, &prepared.moved);
         for warning in &prepared.warnings {
             self.report.log().warning(warning);

@@ -280,6 +280,43 @@ fn who_negotiates_after_a_reload_gets_the_new_table() {
     assert_eq!(early.read(0, 1), Ok(vec![2]));
 }
 
+/// P5: a session that was kept writes to its disk as any other does.
+#[test]
+fn an_exclusive_disk_is_not_shared_with_a_session_that_was_kept() {
+    let setup = server();
+    let (one, two) = (image(setup.dir(), "one.img", 1), image(setup.dir(), "two.img", 2));
+    let server = setup.start();
+    // By its export's removal, and by its going to another disk.
+    for (round, becomes) in [None, Some(&two)].into_iter().enumerate() {
+        server.write_export("old", &one, "on_change = keep");
+        server.reload().expect_complete();
+        let mut kept = server.open("old");
+        kept.write(0, &[3; BLOCK]).expect("written");
+        match becomes {
+            None => fs::remove_file(server.conf("old.conf")).expect("removed"),
+            Some(other) => server.write_export("old", other, "on_change = keep"),
+        }
+        let exclusive = format!("exclusive-{round}");
+        server.write_export(&exclusive, &one, "exclusive = true");
+        // In the same reload, and in every one after it.
+        for _ in 0..2 {
+            let reloaded = server.reload();
+            assert_eq!(reloaded.closing.kept, 1, "{:?}", reloaded.closing);
+            let (_, why) = server.connect().go(&exclusive).expect_err("refused");
+            assert!(why.contains("a session of old that was kept (on_change = keep) writes"), "{why}");
+        }
+        kept.write(0, &[4; BLOCK]).expect("undisturbed");
+        kept.disc().expect("left");
+        let until = std::time::Instant::now() + Duration::from_secs(10);
+        while server.reload().closing.kept > 0 {
+            assert!(std::time::Instant::now() < until, "the disk is free");
+        }
+        assert_eq!(server.open(&exclusive).read(0, 1), Ok(vec![4]));
+        fs::remove_file(server.conf(&format!("{exclusive}.conf"))).expect("removed");
+        server.reload().expect_complete();
+    }
+}
+
 /// Two writable exports on one disk: warned of, unless one of them is exclusive; the one being served goes on.
 #[test]
 fn an_exclusive_disk_has_one_writable_export() {

@@ -3,8 +3,9 @@
 use super::{Medium, Offline};
 use crate::assemble::Assembly;
 use std::sync::PoisonError;
+use std::sync::atomic::Ordering;
 use std::time::SystemTime;
-use store::Probe;
+use store::{Access, Identity, Probe};
 use wire::TransmissionFlags;
 
 /// What is known without looking.
@@ -64,6 +65,18 @@ impl Medium {
         if self.storage.client.is_none() && !assembly.is_nowhere() {
             self.lock().found = Some(found);
         }
+    }
+
+    /// The disks that sessions may write to now.
+    #[must_use]
+    pub fn written(&self) -> Vec<Identity> {
+        let state = self.lock();
+        let writes = |open: &&super::Open| {
+            open.assembly.access == Access::ReadWrite
+                && !open.seats.read_only_now.load(Ordering::SeqCst)
+                && !open.seats.sitters().is_empty()
+        };
+        state.open.iter().filter(writes).map(|open| open.identity.now()).collect()
     }
 
     /// All stores that are open now, as a medium of their own, to be fenced. Nobody enters before that is done.
