@@ -1,8 +1,10 @@
 //! Loop devices: disks that come, go and change under the same path, as root only.
 //!
-//! There are few nodes and tests run side by side, so each node in use is held by a lock on a file in the system's
-//! temporary directory, from attaching until the owner is dropped. In between, the owner may detach and attach at will.
+//! Nodes are shared with whatever else runs on the machine, and tests run side by side, so each node in use is held by a
+//! lock on a file in the system's temporary directory, from attaching until the owner is dropped. In between, the owner
+//! may detach and attach at will. What a killed test left attached has no lock any more, and is taken over.
 
+use rustix::fs::{CWD, FileType, Mode, makedev, mknodat};
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -10,7 +12,10 @@ use std::time::{Duration, Instant};
 
 use crate::need::{is_root, tool};
 
-const NODES: u32 = 8;
+/// More than a kernel makes by itself, for machines where others have taken those.
+const NODES: u32 = 32;
+/// The kernel's major number for loop devices.
+const MAJOR: u32 = 7;
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A loop device that no other test touches.
@@ -22,15 +27,17 @@ pub struct LoopDevice {
 }
 
 impl LoopDevice {
-    /// Attaches a file to a free node. `None` where loop devices are not to be had: no root, no `losetup`, no nodes, or
-    /// none free for 30 seconds.
+    /// Attaches a file to a free node, one that is there before one that has to be made. `None` where loop devices are not
+    /// to be had: no root, no `losetup`, or no node free for 30 seconds.
     pub fn attach(file: &Path) -> Option<Self> {
         if !is_root() || tool("losetup").is_none() || !Path::new("/dev/loop-control").exists() {
             return None;
         }
         let until = Instant::now() + PATIENCE;
         loop {
-            if let Some(device) = (0..NODES).rev().find_map(|number| Self::claim(number, file)) {
+            let mut numbers: Vec<u32> = (0..NODES).rev().collect();
+            numbers.sort_by_key(|number| !node(*number).exists());
+            if let Some(device) = numbers.into_iter().find_map(|number| Self::claim(number, file)) {
                 return Some(device);
             }
             if Instant::now() > until {
@@ -42,14 +49,23 @@ impl LoopDevice {
     }
 
     fn claim(number: u32, file: &Path) -> Option<Self> {
-        let path = PathBuf::from(format!("/dev/loop{number}"));
-        if !path.exists() {
-            return None;
-        }
         let lock = std::env::temp_dir().join(format!("nbd-test-loop{number}.lock"));
         let lock = File::options().create(true).truncate(false).write(true).open(lock).ok()?;
         lock.try_lock().ok()?;
+        Self::take(number, file, lock)
+    }
+
+    /// What a claim does once it has the node's lock.
+    fn take(number: u32, file: &Path, lock: File) -> Option<Self> {
+        let path = node(number);
+        if !path.exists() {
+            let device = makedev(MAJOR, number);
+            mknodat(CWD, &path, FileType::BlockDevice, Mode::RUSR | Mode::WUSR, device).ok()?;
+        }
         // What is attached without our lock is somebody else's, and no `Self` is made whose drop would detach it.
+        if is_left_over(number) {
+            losetup(&["-d".as_ref(), &path]).ok()?;
+        }
         if backing(number).exists() || losetup(&[&path, file]).is_err() {
             return None;
         }
@@ -125,7 +141,18 @@ impl Drop for LoopDevice {
     }
 }
 
-/// Exists while a file is behind the node.
+fn node(number: u32) -> PathBuf {
+    PathBuf::from(format!("/dev/loop{number}"))
+}
+
+/// Whether a file of a [`TempDir`](crate::TempDir) is behind the node. Asked by who has the node's lock: whose file it was
+/// is gone.
+fn is_left_over(number: u32) -> bool {
+    let file = std::fs::read_to_string(backing(number)).unwrap_or_default();
+    Path::new(&file).components().any(|part| part.as_os_str().as_encoded_bytes().starts_with(b"nbd-test-"))
+}
+
+/// Exists while a file is behind the node, and says which.
 fn backing(number: u32) -> PathBuf {
     PathBuf::from(format!("/sys/block/loop{number}/loop/backing_file"))
 }
@@ -165,5 +192,27 @@ mod tests {
         device.reattach(&files[1]);
         assert_eq!((before, first(&device)), (1, 2));
         assert!(device.diskseq() > sequence);
+    }
+
+    #[test]
+    fn what_a_killed_test_left_is_taken_over_and_what_is_somebody_elses_is_not() {
+        let dir = TempDir::new("loop");
+        let (mine, left) = (dir.sparse("mine", 1 << 20), dir.sparse("left", 1 << 20));
+        let elsewhere = std::env::temp_dir().join(format!("loop-elsewhere-{}", std::process::id()));
+        std::fs::write(&elsewhere, [0; 4096]).unwrap();
+        let Some(device) = LoopDevice::attach(&mine) else {
+            return skip_or_fail("what_a_killed_test_left_is_taken_over", "loop devices");
+        };
+        for (file, taken) in [(&left, true), (&elsewhere, false)] {
+            device.reattach(file);
+            assert_eq!(is_left_over(device.number), taken, "{}", file.display());
+        }
+        std::fs::remove_file(&elsewhere).unwrap();
+        // As if its owner had been killed: nothing has detached the file.
+        device.reattach(&left);
+        let (number, lock) = (device.number, device._lock.try_clone().unwrap());
+        std::mem::forget(device);
+        let next = LoopDevice::take(number, &mine, lock);
+        assert!(next.is_some(), "/dev/loop{number} was not taken over");
     }
 }

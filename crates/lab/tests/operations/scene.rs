@@ -25,7 +25,7 @@ impl<'a> Scene<'a> {
     pub fn new(engine: &'a Engine, product: &Product) -> Option<Self> {
         let dir = TempDir::new("operations");
         let mut disks = Vec::new();
-        for name in ["one", "two"] {
+        for name in ["one", "two", "under slow"] {
             let image = dir.sparse(name, SIZE);
             let Some(disk) = LoopDevice::attach(&image) else {
                 testkit::skip_or_fail("the runbook", "loop devices");
@@ -34,10 +34,9 @@ impl<'a> Scene<'a> {
             disks.push((disk, image));
         }
         let node = |at: usize| disks[at].0.path().display().to_string();
-        let slow = dir.sparse("slow.img", SIZE);
         std::fs::create_dir(dir.join("slow")).expect("a new directory can be written");
-        run(Command::new("mkfs.ext4").args(["-q", "-F"]).arg(&slow)).ok();
-        run(Command::new("mount").args(["-o", "loop"]).arg(&slow).arg(dir.join("slow"))).ok();
+        run(Command::new("mkfs.ext4").arg("-q").arg(disks[2].0.path())).ok();
+        run(Command::new("mount").arg(disks[2].0.path()).arg(dir.join("slow"))).ok();
         let devices = ["vdb", "vdc"].iter().enumerate();
         let devices: Vec<String> =
             devices.map(|(at, name)| format!("--device={}:/dev/{name}", node(at))).collect();

@@ -4,24 +4,23 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
-use testkit::{ServerProcess, TempDir, is_root, tool};
+use testkit::{LoopDevice, ServerProcess, TempDir, tool};
 
 /// An ext4 file system in a file, mounted, that can be frozen. Thawed and unmounted at the end.
 pub struct Frozen {
+    device: LoopDevice,
     dir: TempDir,
 }
 
 impl Frozen {
     pub fn new() -> Option<Self> {
         let (mkfs, _) = (tool("mkfs.ext4")?, tool("fsfreeze")?);
-        if !is_root() {
-            return None;
-        }
-        let this = Self { dir: TempDir::new("frozen") };
-        let image = this.dir.sparse("fs.img", 32 << 20);
+        let dir = TempDir::new("frozen");
+        let this = Self { device: LoopDevice::attach(&dir.sparse("fs.img", 32 << 20))?, dir };
+        let node = this.device.path().to_str()?;
         fs::create_dir(this.mount()).ok()?;
-        let made = run(&mkfs, &["-q", "-F", image.to_str()?]);
-        let mounted = run(Path::new("mount"), &["-o", "loop", image.to_str()?, this.mount().to_str()?]);
+        let made = run(&mkfs, &["-q", node]);
+        let mounted = run(Path::new("mount"), &[node, this.mount().to_str()?]);
         (made && mounted).then_some(this)
     }
 
