@@ -9,7 +9,7 @@ use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
-use store::{Probe, StoreError};
+use store::{Cause, Probe, StoreError, Verb};
 
 /// What a look may take. A disk that is well answers in microseconds.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -18,27 +18,18 @@ const LESS_PATIENCE: Duration = Duration::from_millis(100);
 /// Paths at which a thread of an earlier look is still stuck: nobody else is sent there.
 static STUCK: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
 
-/// Why there is nothing to be seen at a path.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Unseen {
-    /// In words.
-    pub why: String,
-    /// It leads nowhere, as far as can be told.
-    pub missing: bool,
-}
-
-/// What is at a path.
-pub type Found = Result<Probe, Unseen>;
+/// What is at a path, or why it cannot be told.
+pub type Found = Result<Probe, StoreError>;
 
 /// What is at each path, in order, or why it cannot be told.
 #[must_use]
 pub fn look(assemblies: Vec<Assembly>) -> Vec<Found> {
-    let unseen = |error: StoreError| Unseen { why: error.cause.to_string(), missing: error.is_missing() };
-    look_with(assemblies, PATIENCE, move |assembly| assembly.probe().map_err(unseen))
+    look_with(assemblies, PATIENCE, Assembly::probe)
 }
 
-fn silent(why: String) -> Found {
-    Err(Unseen { why, missing: false })
+/// Nobody has seen what is there.
+pub fn unseen(why: String) -> Found {
+    Err(StoreError { verb: Verb::Open, offset: 0, len: 0, cause: Cause::Other(why) })
 }
 
 /// One thread walks along the paths. When it gets stuck, another one takes the next path.
@@ -59,7 +50,7 @@ fn look_with(
             Ok((at, _)) if at != all.len() => {}
             Ok((_, one)) => all.push(one),
             Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
-                all.push(silent(format!("it does not answer within {} s", wait.as_secs_f32())));
+                all.push(unseen(format!("it does not answer within {} s", wait.as_secs_f32())));
                 wait = patience.min(LESS_PATIENCE);
                 walk(&assemblies, all.len(), &walker, &found, probe.clone());
             }
@@ -84,7 +75,7 @@ fn walk(
                 stuck().remove(&assembly.path);
                 one
             } else {
-                silent("it has not answered to an earlier look yet".into())
+                unseen("it has not answered to an earlier look yet".into())
             };
             if found.send((at, one)).is_err() || walker.load(Ordering::SeqCst) != me {
                 return;
@@ -134,9 +125,9 @@ mod tests {
         let sizes: Vec<Option<u64>> =
             finds.iter().map(|one| one.as_ref().ok().map(|probe| probe.size)).collect();
         assert_eq!(sizes, [Some(1), Some(2), None, Some(4), None, Some(5)]);
-        assert!(finds[2].as_ref().expect_err("stuck").why.contains("does not answer"));
+        assert!(finds[2].as_ref().expect_err("stuck").cause.to_string().contains("does not answer"));
         assert!(
-            finds[4].as_ref().expect_err("stuck").why.contains("earlier look"),
+            finds[4].as_ref().expect_err("stuck").cause.to_string().contains("earlier look"),
             "nobody else is sent there"
         );
         drop(release);
@@ -145,6 +136,6 @@ mod tests {
     #[test]
     fn nothing_to_look_at_is_no_reason_to_wait() {
         assert_eq!(look(Vec::new()).len(), 0);
-        assert!(look(assemblies(&["/nonexistent/disk"]))[0].as_ref().is_err_and(|unseen| unseen.missing));
+        assert!(look(assemblies(&["/nonexistent/disk"]))[0].as_ref().is_err_and(StoreError::is_missing));
     }
 }

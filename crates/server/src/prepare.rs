@@ -2,7 +2,7 @@
 
 use crate::assemble::Assembly;
 use crate::catalog::{Catalog, Entry};
-use crate::look::{Found, Unseen, look};
+use crate::look::{Found, look, unseen};
 use crate::medium::Medium;
 use config::{Changes, Config, Export, OnChange};
 use std::collections::{BTreeSet, HashMap};
@@ -97,21 +97,23 @@ impl Prepared {
             .filter_map(|(export, finding)| Some((export, finding.probe.as_ref().ok()?.as_ref()?)))
             .collect();
         // Those who write there already come first, so that the newcomer is the one to give way.
-        let moved = self.moved.clone();
         let writes = |export: &Export| {
             running.find(export.name.as_bytes()).is_some_and(|entry| {
                 entry.blocked.is_none()
                     && !entry.settings.readonly
                     && entry.settings.storage == export.storage
-                    && !moved.contains(&export.name)
+                    && !self.moved.contains(&export.name)
                     && entry.medium.seen().is_some()
             })
         };
         writable.sort_by_key(|(export, _)| !writes(export));
         let mut holders = Holders::default();
         for (export, probe) in writable {
-            let stayer = stayers.iter().find(|(_, disk)| disk.overlaps(&probe.identity));
-            if let Some((name, _)) = stayer.filter(|_| export.exclusive && !writes(export)) {
+            let on_it = |(_, disk): &&(String, Identity)| disk.overlaps(&probe.identity);
+            if export.exclusive
+                && !writes(export)
+                && let Some((name, _)) = stayers.iter().find(on_it)
+            {
                 self.blocked.insert(export.name.clone(), kept_writer(name, export));
                 continue;
             }
@@ -196,8 +198,7 @@ impl Errand {
 
     /// `probes` gives what was found for each of the assemblies, in their order.
     fn judge(self, probes: &mut impl Iterator<Item = Found>) -> Finding {
-        let not_looked_at = || Err(Unseen { why: "it was not looked at".into(), missing: false });
-        let mut next = || probes.next().unwrap_or_else(not_looked_at);
+        let mut next = || probes.next().unwrap_or_else(|| unseen("it was not looked at".into()));
         let common = self.common.as_ref().map(|assembly| (assembly, next()));
         let scattered = self.scattered.iter().map(|assembly| (assembly.path.clone(), next().ok())).collect();
         let Some((assembly, probe)) = common else {
@@ -206,11 +207,11 @@ impl Errand {
         // What is still waited for is no other disk than the one that may have come.
         let found = probe.as_ref().ok().filter(|probe| !(assembly.may_wait() && probe.to_be_created()));
         let found = match &probe {
-            Err(Unseen { missing: true, .. }) => self.running.as_ref().and_then(|medium| medium.deleted()),
+            Err(error) if error.is_missing() => self.running.as_ref().and_then(|medium| medium.deleted()),
             _ => found.cloned(),
         };
         let probe = probe
-            .map_err(|unseen| format!("{}: {}", self.path, unseen.why))
+            .map_err(|error| format!("{}: {}", self.path, error.cause))
             .and_then(|probe| assembly.is_wanted(&probe.identity).map(|()| Some(probe)));
         Finding { found, probe, scattered, running: self.running }
     }

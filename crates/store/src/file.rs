@@ -372,7 +372,9 @@ impl Store for FileStore {
     }
 
     fn is_nameless(&self) -> bool {
-        self.has_no_name()
+        // What is ours alone is without a name for as long as we want.
+        let named = self.kind == Kind::File && !self.passing && self.held.is_none();
+        named && fstat(&self.fd).is_ok_and(|is| is.st_nlink == 0)
     }
 
     fn raw_fd(&self) -> Option<BorrowedFd<'_>> {

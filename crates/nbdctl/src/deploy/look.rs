@@ -164,9 +164,9 @@ fn look_at(work: &mut Work<'_, '_>, target: &Path, may_be_damaged: bool) -> Resu
 
 /// Other servers of the same file. The children of one that was killed are clients, and are told as such.
 fn say_others(work: &mut Work<'_, '_>, target: &Path, server: Option<&Process>, others: &[Process]) {
-    let is_head = |one: &&Process| others.iter().all(|other| other.pid != one.parent);
     let of_server = |one: &Process| server.is_some_and(|server| server.words == one.words);
-    for one in others.iter().filter(|one| one.is_of(target) && !of_server(one)).filter(is_head) {
+    let heads = which::heads(others, |_| true);
+    for one in heads.into_iter().filter(|one| one.is_of(target) && !of_server(one)) {
         let words = one.words.join(" ");
         work.say(format!(
             "another server executes that file, and goes on with what is in it now: process {}: {words}",

@@ -73,7 +73,7 @@ fn not_of_another(
     wanted: &Wanted<'_>,
 ) -> Result<Process, String> {
     let Some(members) = wanted.members else { return Ok(process) };
-    let of_service = heads(all, |one| members.has(one) && one.exe == process.exe);
+    let of_service = heads(all.values(), |one| members.has(one) && one.exe == process.exe);
     if of_service.is_empty() || members.has(&process) {
         return Ok(process);
     }
@@ -87,8 +87,11 @@ fn not_of_another(
 }
 
 /// Without the children that 3.24 has for its clients.
-fn heads(all: &BTreeMap<u32, Process>, is: impl Fn(&Process) -> bool) -> Vec<&Process> {
-    let found: Vec<&Process> = all.values().filter(|one| is(one)).collect();
+pub fn heads<'a>(
+    all: impl IntoIterator<Item = &'a Process>,
+    is: impl Fn(&Process) -> bool,
+) -> Vec<&'a Process> {
+    let found: Vec<&Process> = all.into_iter().filter(|one| is(one)).collect();
     let is_head = |one: &&Process| found.iter().all(|other| other.pid != one.parent);
     found.iter().filter(|one| is_head(one)).copied().collect()
 }
@@ -107,7 +110,7 @@ fn choose(
             .is_none_or(|file| given.pid_file.as_deref().unwrap_or(Path::new(PID_FILE)) == file);
         program && config && pid_file
     };
-    let found = heads(all, ours);
+    let found = heads(all.values(), ours);
     let Some(members) = wanted.members else { return one_of(found, wanted, in_pid_file) };
     let of_service: Vec<&Process> = found.iter().filter(|one| members.has(one)).copied().collect();
     if !of_service.is_empty() {
@@ -167,7 +170,7 @@ pub fn started(
 ) -> Option<Process> {
     let all = process::all();
     let is_new = |one: &Process| one.is_of(target) && others.iter().all(|other| !other.is(one));
-    let mut found = heads(&all, |one| is_new(one) && one.is_of_this_system());
+    let mut found = heads(all.values(), |one| is_new(one) && one.is_of_this_system());
     found.retain(|one| executes(one));
     if found.len() > 1 {
         let members = members();

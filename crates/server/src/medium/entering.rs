@@ -216,16 +216,19 @@ impl Medium {
     fn look(&self, assembly: &Assembly) -> Result<Probe, Closed> {
         let probe = assembly.probe().map_err(|error| unavailable(&assembly.path, &error))?;
         assembly.is_wanted(&probe.identity).map_err(Closed::Because)?;
-        let seen = self.lock().seen.get(&assembly.path).map(|seen| seen.identity.clone());
-        match seen {
-            // Where nothing is looked at, nothing is another disk.
-            Some(seen) if !assembly.is_nowhere() && self.is_other_disk(&seen, &probe.identity) => {
-                let why = other_disk(&assembly.path, &seen, &probe.identity);
-                self.remember_found(assembly, probe);
-                Err(Closed::Because(why))
-            }
-            _ => Ok(probe),
+        // Where nothing is looked at, nothing is another disk.
+        if assembly.is_nowhere() {
+            return Ok(probe);
         }
+        let state = self.lock();
+        let seen = state.seen.get(&assembly.path).map(|seen| &seen.identity);
+        let other = seen.filter(|seen| self.is_other_disk(seen, &probe.identity));
+        let Some(why) = other.map(|seen| other_disk(&assembly.path, seen, &probe.identity)) else {
+            return Ok(probe);
+        };
+        drop(state);
+        self.remember_found(assembly, probe);
+        Err(Closed::Because(why))
     }
 
     /// Files follow their path; devices do not, unless they are told to. Where there is nothing yet there is no disk.

@@ -41,9 +41,7 @@ impl Medium {
     fn end_sessions_elsewhere(&self) {
         // The fence waits for this look as it does for an opening: it may hold the last reference to a store.
         let Some(_held) = self.hold() else { return };
-        let open: Vec<Arc<Export>> =
-            self.lock().open.iter().filter_map(|open| open.export.upgrade()).collect();
-        for export in open.iter().filter(|export| !export.seats.gate.is_revoked()) {
+        for export in self.in_use().iter().filter(|export| !export.seats.gate.is_revoked()) {
             if let Err(why) = export.guard.check() {
                 let gone = export.seats.revoke();
                 export.guard.wrong_disk(&why, &gone);
@@ -55,12 +53,15 @@ impl Medium {
     /// nowhere.
     #[must_use]
     pub fn deleted(&self) -> Option<Probe> {
-        let open: Vec<Arc<Export>> =
-            self.lock().open.iter().filter_map(|open| open.export.upgrade()).collect();
         let seen = self.seen()?;
         let Identity::File { dev, .. } = seen.identity else { return None };
         let nothing = Probe { identity: Identity::File { dev, ino: 0 }, size: 0, ..seen };
-        open.iter().any(|export| export.store.is_nameless()).then_some(nothing)
+        self.in_use().iter().any(|export| export.store.is_nameless()).then_some(nothing)
+    }
+
+    /// Held outside the lock: the last reference closes a disk, and that can take long.
+    fn in_use(&self) -> Vec<Arc<Export>> {
+        self.lock().open.iter().filter_map(|open| open.export.upgrade()).collect()
     }
 
     /// What the path leads to now, against the disk that was opened.
@@ -77,23 +78,22 @@ impl Medium {
         if self.lock().retired || identity.to_be_created() {
             return Ok(());
         }
-        let path = eye.assembly.path.display();
-        match eye.assembly.probe_again() {
-            Ok(probe) if probe.to_be_created() && eye.store.is_nameless() => Err(deleted(&path)),
-            Err(error) if error.is_missing() && eye.store.is_nameless() => Err(deleted(&path)),
+        let path = &eye.assembly.path;
+        let there = eye.assembly.probe_again();
+        if there.as_ref().map_or_else(StoreError::is_missing, Probe::to_be_created) && eye.store.is_nameless()
+        {
+            // What is written to it goes with its last user, flushed or not.
+            return Err(format!("the file at {} was deleted while it was in use", path.display()));
+        }
+        match there {
             Ok(probe) if self.is_other_disk(&identity, &probe.identity) => {
-                Err(other_disk(&eye.assembly.path, &identity, &probe.identity))
+                Err(other_disk(path, &identity, &probe.identity))
             }
             // A link that is gone for a moment is no other disk; whether the disk itself is gone, `verify` has told. And a
             // file that another one was renamed over goes on for those who have it (P4).
             _ => Ok(()),
         }
     }
-}
-
-/// What is written to it goes with its last user, flushed or not.
-fn deleted(path: &impl std::fmt::Display) -> String {
-    format!("the file at {path} was deleted while it was in use")
 }
 
 /// The eye of the server on one opened store.

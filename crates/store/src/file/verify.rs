@@ -50,10 +50,4 @@ impl FileStore {
         }
         Ok(())
     }
-
-    pub(super) fn has_no_name(&self) -> bool {
-        // What is ours alone is without a name for as long as we want.
-        let named = self.kind == Kind::File && !self.passing && self.held.is_none();
-        named && fstat(&self.fd).is_ok_and(|is| is.st_nlink == 0)
-    }
 }
