@@ -53,6 +53,7 @@ mod syslog;
 mod tls;
 mod transactionlog;
 mod watch;
+mod writers;
 
 pub use launch::main;
 /// What a session needs from a process, for whoever serves one without the rest of it: tests do.

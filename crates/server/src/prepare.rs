@@ -4,11 +4,12 @@ use crate::assemble::Assembly;
 use crate::catalog::{Catalog, Entry};
 use crate::look::{Found, look, unseen};
 use crate::medium::Medium;
-use config::{Changes, Config, Export, OnChange};
+use crate::writers::{Writer, Writers};
+use config::{Config, Export, OnChange};
 use std::collections::{BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
-use store::{Ground, Identity, Place, Probe};
+use store::{Identity, Probe};
 
 /// What one wanted export's path leads to at this moment.
 pub struct Finding {
@@ -63,7 +64,7 @@ impl Prepared {
         wanted: &Config,
         running: &Catalog,
         retired: &[Arc<Medium>],
-    ) -> Vec<(String, Identity)> {
+    ) -> Vec<(Writer, Identity)> {
         let named: HashMap<&[u8], _> = wanted
             .exports
             .iter()
@@ -79,21 +80,20 @@ impl Prepared {
         };
         let going = running.entries().iter().filter(|entry| keeps(entry)).map(|entry| &entry.medium);
         let disks = |medium: &Arc<Medium>| {
-            let name = medium.name.to_string();
-            medium.written().into_iter().map(move |disk| (name.clone(), disk))
+            let writer = Writer::stayer(&medium.name);
+            medium.written().into_iter().map(move |disk| (writer.clone(), disk))
         };
         going.chain(retired).flat_map(disks).collect()
     }
 
     /// P5: two writable exports on one disk are allowed and warned of; `exclusive` on either makes it an error, and the
-    /// one being served goes on.
+    /// one being served goes on. Who stays on a disk of an export that goes writes there too.
     fn claim(&mut self, wanted: &Config, running: &Catalog, retired: &[Arc<Medium>]) {
-        let stayers = self.stayers(wanted, running, retired);
         let mut writable: Vec<(&Export, &Probe)> = wanted
             .exports
             .iter()
             .zip(&self.findings)
-            .filter(|(export, _)| !export.readonly && changes_its_path(export))
+            .filter(|(export, _)| !export.readonly && export.storage.changes.reach_the_path())
             .filter_map(|(export, finding)| Some((export, finding.probe.as_ref().ok()?.as_ref()?)))
             .collect();
         // Those who write there already come first, so that the newcomer is the one to give way.
@@ -107,74 +107,28 @@ impl Prepared {
             })
         };
         writable.sort_by_key(|(export, _)| !writes(export));
-        let mut holders = Holders::default();
+        let mut writers = Writers::default();
+        for (writer, disk) in self.stayers(wanted, running, retired) {
+            writers.add(&disk.places(), &writer);
+        }
         for (export, probe) in writable {
-            let on_it = |(_, disk): &&(String, Identity)| disk.overlaps(&probe.identity);
-            if export.exclusive
-                && !writes(export)
-                && let Some((name, _)) = stayers.iter().find(on_it)
-            {
-                self.blocked.insert(export.name.clone(), kept_writer(name, export));
-                continue;
-            }
             let places = probe.identity.places();
-            let others = holders.of(&places);
+            let (writer, others) = (Writer::export(export), writers.of(&places));
             if let Some(holder) = others.first() {
-                let both = both_write(holder, export);
-                if export.exclusive || others.iter().any(|other| other.exclusive) {
-                    self.blocked.insert(export.name.clone(), format!("{both}, and one of them is exclusive"));
+                let both = format!("{holder} and {writer} both write to the disk at {}", export.storage.path);
+                let exclusive = writer.exclusive || others.iter().any(|other| other.exclusive);
+                // Turning to `exclusive` does not end those who are served, as long as nobody else is to come.
+                let served = writes(export) && others.iter().all(|other| other.stays.is_some());
+                if exclusive && !served {
+                    let why = format!("{both}, and one of them is exclusive{}", holder.way_out());
+                    self.blocked.insert(export.name.clone(), why);
                     continue;
                 }
                 self.warnings.push(both);
             }
-            holders.add(&places, export);
+            writers.add(&places, &writer);
         }
     }
-}
-
-/// Who writes where, so far.
-#[derive(Default)]
-struct Holders<'a>(HashMap<Ground, Vec<(Place, &'a Export)>>);
-
-impl<'a> Holders<'a> {
-    /// Those who write to some of these places.
-    fn of(&self, places: &[Place]) -> Vec<&'a Export> {
-        let near = |place: &Place| self.0.get(&place.ground()).map(Vec::as_slice).unwrap_or_default();
-        let overlapping = |place| near(place).iter().filter(|(held, _)| place.overlaps(held));
-        places.iter().flat_map(overlapping).map(|(_, holder)| *holder).collect()
-    }
-
-    fn add(&mut self, places: &[Place], holder: &'a Export) {
-        for place in places {
-            self.0.entry(place.ground()).or_default().push((*place, holder));
-        }
-    }
-}
-
-/// Whether what clients write goes to the disk at the path.
-fn changes_its_path(export: &Export) -> bool {
-    matches!(export.storage.changes, Changes::InPlace | Changes::UntilThere(_))
-}
-
-fn both_write(holder: &Export, export: &Export) -> String {
-    format!(
-        "exports {} ({}:{}) and {} ({}:{}) both write to the disk at {}",
-        holder.name,
-        holder.origin.file.display(),
-        holder.origin.line,
-        export.name,
-        export.origin.file.display(),
-        export.origin.line,
-        export.storage.path
-    )
-}
-
-fn kept_writer(name: &str, export: &Export) -> String {
-    let (wanted, path) = (&export.name, &export.storage.path);
-    format!(
-        "a session of {name} that was kept (on_change = keep) writes to the disk at {path}, and {wanted} is exclusive: \
-         it is served by a reload once that session has left"
-    )
 }
 
 /// What to look at for one export.

@@ -3,35 +3,17 @@
 
 mod common;
 
-use common::{BLOCK, VOLUME_SIZE, Volume, point, server};
+use common::{BLOCK, VOLUME_SIZE, Volume, filled, loops, point, server};
 use std::fs;
-use std::path::PathBuf;
-use std::process::Command;
 use std::time::Duration;
 use testkit::spec::{EPERM, ESHUTDOWN, REP_ERR_POLICY};
-use testkit::{CLOSED, LoopDevice, is_root, skip_or_fail};
-
-fn image(dir: &std::path::Path, name: &str, fill: u8) -> PathBuf {
-    let path = dir.join(name);
-    fs::write(&path, vec![fill; 1 << 20]).expect("an image");
-    path
-}
-
-/// Two loop devices, or a word that they are missing.
-fn loops(test: &str, files: &[&PathBuf]) -> Option<Vec<LoopDevice>> {
-    let devices: Option<Vec<LoopDevice>> =
-        if is_root() { files.iter().map(|file| LoopDevice::attach(file)).collect() } else { None };
-    if devices.is_none() {
-        skip_or_fail(test, "root and free loop devices");
-    }
-    devices
-}
+use testkit::{CLOSED, LoopDevice};
 
 /// The accident that the original has: detach, attach another disk under the same name, reconnect, write.
 #[test]
 fn another_disk_under_a_device_path_is_refused_until_the_next_reload() {
     let setup = server();
-    let (one, two) = (image(setup.dir(), "one.img", 1), image(setup.dir(), "two.img", 2));
+    let (one, two) = (filled(setup.dir(), "one.img", 1), filled(setup.dir(), "two.img", 2));
     let Some(devices) = loops("another_disk_under_a_device_path", &[&one]) else { return };
     let server = setup.export("disk", devices[0].path(), "").start();
     server.open("disk").disc().expect("left");
@@ -54,7 +36,7 @@ fn another_disk_under_a_device_path_is_refused_until_the_next_reload() {
 #[test]
 fn with_device_changes_follow_the_path_is_followed() {
     let setup = server();
-    let (one, two) = (image(setup.dir(), "one.img", 1), image(setup.dir(), "two.img", 2));
+    let (one, two) = (filled(setup.dir(), "one.img", 1), filled(setup.dir(), "two.img", 2));
     let Some(devices) = loops("with_device_changes_follow", &[&one]) else { return };
     let server = setup.export("disk", devices[0].path(), "device_changes = follow").start();
     server.open("disk").disc().expect("left");
@@ -68,7 +50,7 @@ fn with_device_changes_follow_the_path_is_followed() {
 #[test]
 fn a_link_that_flips_under_a_session_ends_it() {
     let setup = server();
-    let (one, two) = (image(setup.dir(), "one.img", 1), image(setup.dir(), "two.img", 2));
+    let (one, two) = (filled(setup.dir(), "one.img", 1), filled(setup.dir(), "two.img", 2));
     let Some(devices) = loops("a_link_that_flips_under_a_session", &[&one, &two]) else { return };
     let link = setup.dir().join("vdb");
     point(&link, devices[0].path());
@@ -98,7 +80,7 @@ fn a_link_that_flips_under_a_session_ends_it() {
 #[test]
 fn an_identity_is_demanded_at_any_time() {
     let setup = server();
-    let (one, two) = (image(setup.dir(), "one.img", 1), image(setup.dir(), "two.img", 2));
+    let (one, two) = (filled(setup.dir(), "one.img", 1), filled(setup.dir(), "two.img", 2));
     let Some(devices) = loops("an_identity_is_demanded", &[&one]) else { return };
     let diskseq = devices[0].diskseq().expect("a kernel that counts disks");
     let more = format!("identity = diskseq:{diskseq}\ndevice_changes = follow");
@@ -119,7 +101,7 @@ fn an_identity_is_demanded_at_any_time() {
 #[test]
 fn a_reload_ends_sessions_whose_path_leads_to_an_unwanted_disk() {
     let setup = server();
-    let (one, two) = (image(setup.dir(), "one.img", 1), image(setup.dir(), "two.img", 2));
+    let (one, two) = (filled(setup.dir(), "one.img", 1), filled(setup.dir(), "two.img", 2));
     let Some(devices) = loops("a_reload_ends_sessions_whose_path", &[&one, &two]) else { return };
     let link = setup.dir().join("vdb");
     point(&link, devices[0].path());
@@ -144,7 +126,7 @@ fn a_reload_ends_sessions_whose_path_leads_to_an_unwanted_disk() {
 #[test]
 fn a_kept_session_is_not_asked_where_its_path_leads() {
     let setup = server();
-    let (one, two) = (image(setup.dir(), "one.img", 1), image(setup.dir(), "two.img", 2));
+    let (one, two) = (filled(setup.dir(), "one.img", 1), filled(setup.dir(), "two.img", 2));
     let Some(devices) = loops("a_kept_session", &[&one, &two]) else { return };
     let link = setup.dir().join("vdb");
     point(&link, devices[0].path());
@@ -169,7 +151,7 @@ fn a_kept_session_is_not_asked_where_its_path_leads() {
 #[test]
 fn a_file_replaced_by_rename_is_the_new_file_for_new_connections() {
     let setup = server();
-    let (disk, fresh) = (image(setup.dir(), "disk.img", 1), image(setup.dir(), "fresh.img", 2));
+    let (disk, fresh) = (filled(setup.dir(), "disk.img", 1), filled(setup.dir(), "fresh.img", 2));
     let server = setup.export("disk", &disk, "").start();
     let mut old = server.open("disk");
     fs::rename(&fresh, &disk).expect("replaced");
@@ -189,7 +171,7 @@ fn a_file_replaced_by_rename_is_the_new_file_for_new_connections() {
 fn a_file_that_is_deleted_or_cut_off_under_a_session_ends_it() {
     let setup = server();
     let [deleted, cut, replaced, fresh] =
-        ["deleted", "cut", "replaced", "fresh"].map(|name| image(setup.dir(), name, 1));
+        ["deleted", "cut", "replaced", "fresh"].map(|name| filled(setup.dir(), name, 1));
     let exports = [("deleted", &deleted), ("cut", &cut), ("replaced", &replaced)];
     let server = exports.into_iter().fold(setup, |setup, (name, path)| setup.export(name, path, "")).start();
     let mut sessions = exports.map(|(name, _)| server.open(name));
@@ -218,7 +200,7 @@ fn a_file_that_is_deleted_or_cut_off_under_a_session_ends_it() {
 fn a_reload_ends_who_writes_to_a_deleted_file() {
     for settings in ["", "filesize = 1048576"] {
         let setup = server();
-        let disk = image(setup.dir(), "disk.img", 1);
+        let disk = filled(setup.dir(), "disk.img", 1);
         let server = setup.export("disk", &disk, settings).start();
         let mut session = server.open("disk");
         session.write(0, &[2; BLOCK]).expect("written");
@@ -234,7 +216,7 @@ fn a_reload_ends_who_writes_to_a_deleted_file() {
 #[test]
 fn who_comes_along_to_the_new_file_gets_its_settings() {
     let setup = server();
-    let (disk, fresh) = (image(setup.dir(), "disk.img", 1), image(setup.dir(), "fresh.img", 2));
+    let (disk, fresh) = (filled(setup.dir(), "disk.img", 1), filled(setup.dir(), "fresh.img", 2));
     let server = setup.start();
     server.write_export("disk", &disk, "");
     server.reload().expect_complete();
@@ -251,7 +233,7 @@ fn who_comes_along_to_the_new_file_gets_its_settings() {
 #[test]
 fn a_disk_that_appears_is_served() {
     let setup = server();
-    let one = image(setup.dir(), "one.img", 1);
+    let one = filled(setup.dir(), "one.img", 1);
     let link = setup.dir().join("vdb");
     let server = setup.export("disk", &link, "").start();
     assert_eq!(server.connect().list(), Ok(vec!["disk".to_owned()]));
@@ -266,7 +248,7 @@ fn a_disk_that_appears_is_served() {
 #[test]
 fn who_negotiates_after_a_reload_gets_the_new_table() {
     let setup = server();
-    let (one, two) = (image(setup.dir(), "one.img", 1), image(setup.dir(), "two.img", 2));
+    let (one, two) = (filled(setup.dir(), "one.img", 1), filled(setup.dir(), "two.img", 2));
     let server = setup.start();
     server.write_export("disk", &one, "");
     server.reload().expect_complete();
@@ -278,159 +260,6 @@ fn who_negotiates_after_a_reload_gets_the_new_table() {
     assert_eq!(early.list(), Ok(vec!["disk".to_owned(), "new".to_owned()]));
     early.go("disk").expect("there");
     assert_eq!(early.read(0, 1), Ok(vec![2]));
-}
-
-/// P5: a session that was kept writes to its disk as any other does.
-#[test]
-fn an_exclusive_disk_is_not_shared_with_a_session_that_was_kept() {
-    let setup = server();
-    let (one, two) = (image(setup.dir(), "one.img", 1), image(setup.dir(), "two.img", 2));
-    let server = setup.start();
-    // By its export's removal, and by its going to another disk.
-    for (round, becomes) in [None, Some(&two)].into_iter().enumerate() {
-        server.write_export("old", &one, "on_change = keep");
-        server.reload().expect_complete();
-        let mut kept = server.open("old");
-        kept.write(0, &[3; BLOCK]).expect("written");
-        match becomes {
-            None => fs::remove_file(server.conf("old.conf")).expect("removed"),
-            Some(other) => server.write_export("old", other, "on_change = keep"),
-        }
-        let exclusive = format!("exclusive-{round}");
-        server.write_export(&exclusive, &one, "exclusive = true");
-        // In the same reload, and in every one after it.
-        for _ in 0..2 {
-            let reloaded = server.reload();
-            assert_eq!(reloaded.closing.kept, 1, "{:?}", reloaded.closing);
-            let (_, why) = server.connect().go(&exclusive).expect_err("refused");
-            assert!(why.contains("a session of old that was kept (on_change = keep) writes"), "{why}");
-        }
-        kept.write(0, &[4; BLOCK]).expect("undisturbed");
-        kept.disc().expect("left");
-        let until = std::time::Instant::now() + Duration::from_secs(10);
-        while server.reload().closing.kept > 0 {
-            assert!(std::time::Instant::now() < until, "the disk is free");
-        }
-        assert_eq!(server.open(&exclusive).read(0, 1), Ok(vec![4]));
-        fs::remove_file(server.conf(&format!("{exclusive}.conf"))).expect("removed");
-        server.reload().expect_complete();
-    }
-}
-
-/// Two writable exports on one disk: warned of, unless one of them is exclusive; the one being served goes on.
-#[test]
-fn an_exclusive_disk_has_one_writable_export() {
-    let setup = server();
-    let one = image(setup.dir(), "one.img", 1);
-    let link = setup.dir().join("link");
-    point(&link, &one);
-    let server = setup.start();
-    server.write_export("z-first", &one, "");
-    server.reload().expect_complete();
-    server.write_export("a-second", &link, "");
-    server.reload().expect_complete();
-    assert!(
-        server
-            .lines()
-            .iter()
-            .any(|line| line.contains("z-first") && line.contains("a-second") && line.contains("both write"))
-    );
-    let mut writers = ["z-first", "a-second"].map(|name| server.open(name));
-    server.write_export("a-second", &link, "exclusive = true");
-    let reloaded = server.reload();
-    assert_eq!((reloaded.closing.kept, reloaded.closing.fenced), (1, 1), "{:?}", reloaded.closing);
-    let still: Vec<bool> = writers.iter_mut().map(|writer| writer.write(0, &[5; BLOCK]).is_ok()).collect();
-    assert_eq!(still.iter().filter(|ok| **ok).count(), 1, "one writer is left: {still:?}");
-    assert!(
-        reloaded
-            .events
-            .iter()
-            .any(|event| event.value("reason").is_some_and(|why| why.contains("exclusive")))
-    );
-    let served = ["z-first", "a-second"].iter().filter(|name| server.connect().go(name).is_ok()).count();
-    assert_eq!(served, 1);
-    server.write_export("a-second", &link, "readonly = true");
-    server.reload().expect_complete();
-    drop(writers);
-    // So does a reader that wants to write now, though its name stands first: the writer was there before it.
-    server.write_export("z-first", &one, "exclusive = true");
-    server.reload().expect_complete();
-    let mut writer = server.open("z-first");
-    server.write_export("a-second", &link, "");
-    let reloaded = server.reload();
-    assert_eq!((reloaded.closing.kept, reloaded.closing.fenced), (1, 0), "{:?}", reloaded.closing);
-    writer.write(0, &[6; BLOCK]).expect("undisturbed");
-    server.write_export("z-first", &one, "");
-    server.write_export("a-second", &link, "readonly = true");
-    server.reload().expect_complete();
-    // A newcomer that wants the disk for itself gives way to the one being served.
-    server.write_export("b-third", &link, "exclusive = true");
-    assert_eq!(server.reload().closing.kept, 1);
-    assert!(server.connect().go("b-third").is_err() && server.connect().go("z-first").is_ok());
-}
-
-/// A whole disk is written by whoever writes to a part of it; two parts are two disks.
-#[test]
-fn a_disk_and_its_partition_are_two_writers_and_two_partitions_are_not() {
-    let test = "a_disk_and_its_partition_are_two_writers";
-    let setup = server();
-    let file = setup.dir().join("whole.img");
-    fs::write(&file, vec![1; 8 << 20]).expect("an image");
-    let Some(devices) = loops(test, &[&file]) else { return };
-    let parts =
-        [(1, 2048), (2, 6144)].map(|(number, start)| Part::add(&devices[0], setup.dir(), number, start));
-    let [Some(one), Some(two)] = parts else { return skip_or_fail(test, "addpart, mknod and partitions") };
-    let server = setup.start();
-    server.write_export("whole", devices[0].path(), "");
-    server.write_export("one", &one.node, "");
-    server.reload().expect_complete();
-    let warned = |a: &str, b: &str| {
-        let names = |line: &String| [a, b].iter().all(|name| line.contains(&format!(" {name} (")));
-        server.lines().iter().any(|line| line.contains("both write") && names(line))
-    };
-    assert!(warned("whole", "one"), "{:?}", server.lines());
-    server.write_export("whole", devices[0].path(), "readonly = true");
-    server.write_export("two", &two.node, "exclusive = true");
-    server.reload().expect_complete();
-    assert!(!warned("one", "two"));
-    server.write_export("whole", devices[0].path(), "exclusive = true");
-    let reloaded = server.reload();
-    assert_eq!(reloaded.closing.kept, 1, "{:?}", reloaded.closing);
-    assert!(server.connect().go("whole").is_err(), "it would write to both");
-    assert!(server.connect().go("one").is_ok() && server.connect().go("two").is_ok());
-}
-
-/// A partition of 1 MiB and its node. It would outlive what is attached to the loop device.
-struct Part<'a> {
-    disk: &'a LoopDevice,
-    number: String,
-    node: PathBuf,
-}
-
-impl<'a> Part<'a> {
-    fn add(disk: &'a LoopDevice, dir: &std::path::Path, number: u32, start: u32) -> Option<Self> {
-        let part = Self { disk, number: number.to_string(), node: dir.join(format!("part{number}")) };
-        let path = disk.path().to_str()?;
-        // One may be left of a test that was killed.
-        let _ = run("delpart", &[path, &part.number]);
-        run("addpart", &[path, &part.number, &start.to_string(), "2048"])?;
-        let name = disk.path().file_name()?.to_str()?;
-        let numbers = fs::read_to_string(format!("/sys/block/{name}/{name}p{number}/dev")).ok()?;
-        let (major, minor) = numbers.trim().split_once(':')?;
-        run("mknod", &[part.node.to_str()?, "b", major, minor])?;
-        Some(part)
-    }
-}
-
-impl Drop for Part<'_> {
-    fn drop(&mut self) {
-        let _ = self.disk.path().to_str().and_then(|disk| run("delpart", &[disk, &self.number]));
-    }
-}
-
-fn run(program: &str, args: &[&str]) -> Option<()> {
-    let output = Command::new(program).args(args).output().ok()?;
-    output.status.success().then_some(())
 }
 
 /// The disk grows: the same disk, another size. Sessions keep the old one, new ones see the new one.

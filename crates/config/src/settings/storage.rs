@@ -113,6 +113,14 @@ pub enum Changes {
     UntilThere(Option<PathBuf>),
 }
 
+impl Changes {
+    /// Whether what clients write changes the disk at the path.
+    #[must_use]
+    pub fn reach_the_path(&self) -> bool {
+        matches!(self, Self::InPlace | Self::UntilThere(_))
+    }
+}
+
 /// Which disk an export must be on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum WantedIdentity {

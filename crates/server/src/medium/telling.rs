@@ -67,9 +67,12 @@ impl Medium {
         }
     }
 
-    /// The disks that sessions may write to now.
+    /// The disks at its path that sessions may write to now.
     #[must_use]
     pub fn written(&self) -> Vec<Identity> {
+        if !self.storage.changes.reach_the_path() {
+            return Vec::new();
+        }
         let state = self.lock();
         let writes = |open: &&super::Open| {
             open.assembly.access == Access::ReadWrite

@@ -178,5 +178,5 @@ const ONLY_OURS: &[(&str, &str)] = &[
     ("D-105", "log: disconnected"),
     ("D-106", "log: export * refused to *: prerun ended with *"),
     ("D-108", "log: MIGRATEKIT: *"),
-    ("D-109", "log: exports * and * both write to the disk at *"),
+    ("D-109", "log: * and * both write to the disk at *"),
 ];

@@ -17,6 +17,23 @@ pub fn server() -> Setup {
     Setup::new(env!("CARGO_BIN_EXE_nbd-server"))
 }
 
+/// A file of 1 MiB that is one byte all over.
+pub fn filled(dir: &Path, name: &str, byte: u8) -> PathBuf {
+    let path = dir.join(name);
+    fs::write(&path, vec![byte; 1 << 20]).expect("a file");
+    path
+}
+
+/// Loop devices over these files, or a word that they are missing.
+pub fn loops(test: &str, files: &[&PathBuf]) -> Option<Vec<LoopDevice>> {
+    let devices: Option<Vec<LoopDevice>> =
+        if is_root() { files.iter().map(|file| LoopDevice::attach(file)).collect() } else { None };
+    if devices.is_none() {
+        skip_or_fail(test, "root and free loop devices");
+    }
+    devices
+}
+
 /// A volume: a loop device over a file where they are to be had, otherwise the file itself.
 pub struct Volume {
     pub number: u64,
