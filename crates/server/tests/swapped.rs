@@ -195,6 +195,29 @@ fn a_file_that_is_deleted_or_cut_off_under_a_session_ends_it() {
     assert!(server.connect().go("deleted").is_err());
 }
 
+/// The same of a disk of several files, whichever of them it is.
+#[test]
+fn a_piece_that_is_deleted_under_a_session_ends_it() {
+    let setup = server();
+    for name in ["deleted.0", "deleted.1", "replaced.0", "replaced.1", "fresh"] {
+        filled(setup.dir(), name, 1);
+    }
+    let [deleted, replaced, fresh] = ["deleted", "replaced", "fresh"].map(|name| setup.dir().join(name));
+    let setup = setup.export("deleted", &deleted, "multifile = true");
+    let server = setup.export("replaced", &replaced, "multifile = true").start();
+    let mut sessions = ["deleted", "replaced"].map(|name| server.open(name));
+    for session in &mut sessions {
+        session.write(1 << 20, &[2; BLOCK]).expect("written");
+    }
+    fs::rename(&fresh, server.dir().join("replaced.1")).expect("replaced");
+    fs::remove_file(server.dir().join("deleted.1")).expect("deleted");
+    assert!(sessions[0].is_closed());
+    let told =
+        |line: &str| line.contains(" export=deleted ") && line.contains("was deleted while it was in use");
+    assert!(server.wait_for(told, Duration::from_secs(10)).is_some());
+    sessions[1].write(1 << 20, &[3; BLOCK]).expect("undisturbed");
+}
+
 /// P1: and no reload is acknowledged while somebody writes to nowhere.
 #[test]
 fn a_reload_ends_who_writes_to_a_deleted_file() {

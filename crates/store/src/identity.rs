@@ -87,6 +87,12 @@ impl Identity {
         }
     }
 
+    /// Whether `now` ends earlier than `self`, since a piece of it is not there.
+    #[must_use]
+    pub fn lost_pieces(&self, now: &Self) -> bool {
+        matches!((self, now), (Self::Several(was), Self::Several(are)) if are.len() < was.len())
+    }
+
     /// Nothing is there yet; opening makes a file.
     #[must_use]
     pub fn to_be_created(&self) -> bool {
@@ -327,6 +333,7 @@ mod tests {
         assert!(both.same_disk(&both) && both.same_disk(&other_path));
         let swapped = Identity::Several(vec![Identity::Device(disk(0, "a")), file(5)]);
         let fewer = Identity::Several(vec![file(5)]);
+        assert!(both.lost_pieces(&fewer) && !fewer.lost_pieces(&both) && !both.lost_pieces(&swapped));
         for other in [swapped, fewer, file(5), Identity::Several(vec![file(5), file(6)])] {
             assert!(!both.same_disk(&other) && !other.same_disk(&both), "{other}");
         }

@@ -80,8 +80,11 @@ impl Medium {
         }
         let path = &eye.assembly.path;
         let there = eye.assembly.probe_again();
-        if there.as_ref().map_or_else(StoreError::is_missing, Probe::to_be_created) && eye.store.is_nameless()
-        {
+        let deleted = match &there {
+            Ok(probe) => probe.to_be_created() || identity.lost_pieces(&probe.identity),
+            Err(error) => error.is_missing(),
+        };
+        if deleted && eye.store.is_nameless() {
             // What is written to it goes with its last user, flushed or not.
             return Err(format!("the file at {} was deleted while it was in use", path.display()));
         }
