@@ -10,7 +10,7 @@ use crate::state::Shared;
 use control::Line;
 use control::view::Hanging as HangingRequest;
 use session::Sitter;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 /// How long a fence waits.
@@ -94,11 +94,11 @@ pub fn fence(media: Vec<(Arc<Medium>, String)>, report: &Report, waits: Waits) -
 }
 
 /// The plan back to the empty configuration: every session is ended and what it wrote is flushed.
-pub fn stop(shared: &Shared, retired: &Retired) {
+pub fn stop(shared: &Shared) {
     shared.sessions.close_handshakes();
     let catalog = shared.catalog();
-    let retired = retired.lock().unwrap_or_else(PoisonError::into_inner);
-    let media = catalog.entries().iter().map(|entry| &entry.medium).chain(retired.iter());
+    let retired = shared.kept();
+    let media = catalog.entries().iter().map(|entry| &entry.medium).chain(&retired);
     let old = media.map(|medium| (medium.clone(), "the server stops".to_owned())).collect();
     let report = Report::new(shared.log.clone());
     for one in fence(old, &report, Waits::STOP).iter().filter(|one| !one.hanging.is_empty()) {

@@ -195,9 +195,9 @@ impl<'a> Start<'a> {
         let cannot = |error: io::Error| Exit::Launch(format!("cannot start a thread: {error}"));
         let listening = bound.listening();
         let acceptor = Acceptor::start(shared.clone(), bound).map_err(cannot)?;
-        let (hanging, retired, watched) = (reconciler.hanging(), reconciler.retired(), shared.clone());
-        let (hung, kept) = (hanging.clone(), retired.clone());
-        spawn("watch", move || watch::run(&watched, &hung, &kept)).map_err(cannot)?;
+        let (hanging, watched) = (reconciler.hanging(), shared.clone());
+        let hung = hanging.clone();
+        spawn("watch", move || watch::run(&watched, &hung)).map_err(cannot)?;
         let requests = Requests::start(reconciler).map_err(cannot)?;
         let operator = self.operator(&shared, &requests, hanging, listening);
         let controls =
@@ -218,7 +218,7 @@ impl<'a> Start<'a> {
         let controls = thread::spawn(move || controls.stop());
         // Not by way of the reconciler: a reload that waits for a hung request must not keep the server from stopping.
         let hooks_until = Instant::now() + HOOKS_MAX;
-        fence::stop(&shared, &retired);
+        fence::stop(&shared);
         if !shared.hooks.wait_idle(hooks_until.max(Instant::now() + HOOKS_MIN)) {
             log.warning("a prerun or postrun goes on after the end of the server");
         }

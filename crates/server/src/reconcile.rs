@@ -6,7 +6,7 @@ use crate::answer;
 use crate::catalog::{Catalog, Entry};
 use crate::commit::{Commit, Done, Tally};
 use crate::decide::decide;
-use crate::fence::{Hanging, Retired, Waits, all_hanging, fence, let_in, release};
+use crate::fence::{Hanging, Waits, all_hanging, fence, let_in, release};
 use crate::log::Level;
 use crate::medium::Medium;
 use crate::pool::SHARE_MAX;
@@ -35,8 +35,6 @@ pub struct Reconciler {
     running: Config,
     /// Fenced media that have not closed: their successors stay offline (P2).
     hanging: Hanging,
-    /// Media of removed or replaced exports whose sessions go on (`on_change = keep`).
-    retired: Retired,
 }
 
 impl Reconciler {
@@ -53,7 +51,6 @@ impl Reconciler {
             loaded: None,
             running: Config::default(),
             hanging: Arc::default(),
-            retired: Arc::default(),
         }
     }
 
@@ -61,16 +58,6 @@ impl Reconciler {
     #[must_use]
     pub fn hanging(&self) -> Hanging {
         self.hanging.clone()
-    }
-
-    /// Media whose sessions outlive their export, for the end of the process.
-    #[must_use]
-    pub fn retired(&self) -> Retired {
-        self.retired.clone()
-    }
-
-    fn kept(&self) -> Vec<Arc<Medium>> {
-        self.retired.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Applies the configuration that the process was started with.
@@ -109,7 +96,7 @@ impl Reconciler {
     pub fn fence(&self, name: &str, until: Option<Instant>) -> Result<Cut, Refusal> {
         let catalog = self.shared.catalog();
         let entry = catalog.find(name.as_bytes());
-        let kept = self.kept().into_iter().filter(|medium| medium.name.as_bytes() == name.as_bytes());
+        let kept = self.shared.kept().into_iter().filter(|medium| medium.name.as_bytes() == name.as_bytes());
         let media = entry.map(|entry| entry.medium.split_off_all()).into_iter().chain(kept);
         let old: Vec<_> = media.map(|medium| (medium, "an operator asked for it".to_owned())).collect();
         if old.is_empty() {
@@ -147,7 +134,7 @@ impl Reconciler {
         let tls = self.shared.tls.try_to_follow(&loaded.config.generic.tls).err();
         let settings = answer::settings(&self.running.generic, &loaded.config.generic, tls.as_ref());
         let (wanted, before) = (self.wanted(&loaded), self.shared.catalog());
-        let prepared = Prepared::look(&wanted, &before, &self.kept());
+        let prepared = Prepared::look(&wanted, &before, &self.shared.kept());
         let plan = Plan::between(&self.running, &wanted, &prepared.moved);
         let decisions = decide(&plan, &before, &wanted, &prepared);
         answer::plan(&loaded, self.known(), settings, &decisions, &prepared.warnings)
@@ -263,14 +250,14 @@ impl Reconciler {
     ) -> (view::Plan, Tally) {
         let wanted = self.wanted(loaded);
         let before = self.shared.catalog();
-        let prepared = Prepared::look(&wanted, &before, &self.kept());
+        let prepared = Prepared::look(&wanted, &before, &self.shared.kept());
         let plan = Plan::between(&self.running, &wanted, &prepared.moved);
         for warning in &prepared.warnings {
             self.report.log().warning(warning);
         }
         let decisions = decide(&plan, &before, &wanted, &prepared);
         let generation = before.generation + 1;
-        let commit = Commit::new(&self.report, &self.retired, &loaded.kept_back, generation);
+        let commit = Commit::new(&self.report, &self.shared.retired, &loaded.kept_back, generation);
         let Done { entries, old, tally } = commit.carry_out(&decisions);
         let told = answer::plan(loaded, self.known(), settings, &decisions, &prepared.warnings);
         self.shared.roll.follow(entries.iter().map(|entry| entry.name.clone()));
@@ -278,7 +265,7 @@ impl Reconciler {
         self.shared.pool.set_share(share(wanted.generic.max_threads));
         self.shared.swap_catalog(catalog);
         // Only now: whoever comes to one that is retired finds its successor in the new catalog.
-        for medium in self.retired.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+        for medium in &self.shared.kept() {
             medium.retire();
         }
         self.running = wanted;
@@ -315,10 +302,10 @@ impl Reconciler {
         let (began, empty) = (Instant::now(), old.is_empty());
         let leaving: Vec<Arc<Medium>> = old.iter().map(|(medium, _)| medium.clone()).collect();
         // The end of the server may come in between, and has to wait for them too.
-        self.retired.lock().unwrap_or_else(PoisonError::into_inner).extend(leaving.iter().cloned());
+        self.shared.retired.lock().unwrap_or_else(PoisonError::into_inner).extend(leaving.iter().cloned());
         let fenced = fence(old, &self.report, until.map_or(Waits::RELOAD, Waits::until));
         let gone = |medium: &Arc<Medium>| leaving.iter().any(|left| Arc::ptr_eq(left, medium));
-        self.retired.lock().unwrap_or_else(PoisonError::into_inner).retain(|medium| !gone(medium));
+        self.shared.retired.lock().unwrap_or_else(PoisonError::into_inner).retain(|medium| !gone(medium));
         if !empty {
             self.shared.reloads.fenced(began.elapsed());
         }

@@ -2,8 +2,10 @@
 
 use crate::catalog::Catalog;
 use crate::connections::Sessions;
+use crate::fence::Retired;
 use crate::hooks::Pending;
 use crate::log::Log;
+use crate::medium::Medium;
 use crate::notify::Notify;
 use crate::pool::Pool;
 use crate::reloads::Reloads;
@@ -35,6 +37,8 @@ pub struct Shared {
     pub notify: Notify,
     /// What happens, for whoever listens.
     pub events: Arc<Events>,
+    /// Media of removed or replaced exports whose sessions go on (`on_change = keep`).
+    pub retired: Retired,
     catalog: RwLock<Arc<Catalog>>,
 }
 
@@ -46,13 +50,33 @@ impl Shared {
         let (pool, tls, hooks) = (Pool::new(1), Keeper::default(), Arc::default());
         let (roll, reloads, events) = (Roll::default(), Reloads::default(), log.events());
         let notify = Notify::from_env();
-        Arc::new(Self { log, limits, pool, sessions, tls, hooks, roll, reloads, notify, events, catalog })
+        let retired = Retired::default();
+        Arc::new(Self {
+            log,
+            limits,
+            pool,
+            sessions,
+            tls,
+            hooks,
+            roll,
+            reloads,
+            notify,
+            events,
+            retired,
+            catalog,
+        })
     }
 
     /// The exports of this moment.
     #[must_use]
     pub fn catalog(&self) -> Arc<Catalog> {
         self.catalog.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Media whose sessions outlive their export.
+    #[must_use]
+    pub fn kept(&self) -> Vec<Arc<Medium>> {
+        self.retired.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// From now on these are the exports.

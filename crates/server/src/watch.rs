@@ -1,6 +1,6 @@
 //! Once a second: is every disk in use still the one that was meant (P4), and has what hung come back (P2)?
 
-use crate::fence::{Hanging, Retired, let_in, release};
+use crate::fence::{Hanging, let_in, release};
 use crate::report::Report;
 use crate::state::Shared;
 use session::Workers;
@@ -10,20 +10,20 @@ use std::time::Duration;
 const EVERY: Duration = Duration::from_secs(1);
 
 /// Looks for ever, on a thread of its own.
-pub fn run(shared: &Arc<Shared>, hanging: &Hanging, retired: &Retired) {
+pub fn run(shared: &Arc<Shared>, hanging: &Hanging) {
     let report = Report::new(shared.log.clone());
     loop {
         std::thread::sleep(EVERY);
-        end_sessions_on_other_disks(shared, retired);
+        end_sessions_on_other_disks(shared);
         let_successors_in(shared, hanging, &report);
     }
 }
 
 /// Each disk is looked at by a worker: one that does not answer holds up nobody but its own next look.
-fn end_sessions_on_other_disks(shared: &Shared, retired: &Retired) {
+fn end_sessions_on_other_disks(shared: &Shared) {
     let catalog = shared.catalog();
     // Also those whose export is gone and whose sessions stay: their path may lead elsewhere, their disk may not.
-    let retired = retired.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let retired = shared.kept();
     for medium in catalog.entries().iter().map(|entry| &entry.medium).chain(&retired) {
         let Some(check) = medium.begin_check() else { continue };
         let share = Arc::as_ptr(medium).addr();
