@@ -145,11 +145,18 @@ impl<'a> Commit<'a> {
     /// A new medium, and what stood under the name before is let go.
     fn place(&mut self, wanted: &Wanted<'_>, moved: bool, decision: &Decision<'_>) -> Arc<Medium> {
         let Wanted { settings, finding, blocked } = wanted;
-        let medium = match (decision.before, &finding.found) {
-            (Some(before), Some(found)) if moved && blocked.is_none() => {
-                before.medium.successor(settings, found)
+        let successor = match (decision.before, &finding.found) {
+            (Some(before), Some(found)) if moved => Some(before.medium.successor(settings, found)),
+            _ => None,
+        };
+        let medium = match (successor, blocked) {
+            (Some(successor), None) => successor,
+            (Some(successor), Some(why)) => {
+                // Those who are on the new disk already: it has no second writer, not even an old session.
+                self.done.old.push((successor, (*why).clone()));
+                self.new_medium(settings)
             }
-            _ => self.new_medium(settings),
+            (None, _) => self.new_medium(settings),
         };
         // For those who came along from its predecessor.
         self.set_read_only(&medium, settings.readonly);

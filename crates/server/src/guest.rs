@@ -6,6 +6,7 @@ use crate::catalog::Entry;
 use crate::hooks::{self, Farewell, Hooks};
 use crate::log::{Level, Log};
 use crate::medium::{Closed, Visit};
+use crate::rivals::Rivals;
 use crate::roll::Present;
 use crate::socket::Socket;
 use crate::state::Shared;
@@ -67,7 +68,12 @@ impl Guest {
                 return Err(self.closed(entry, UNAVAILABLE, why.clone()));
             }
             let assembly = Assembly::for_client(&entry.settings, &self.peer);
-            let told = Visit { settings: &entry.settings, assembly: &assembly, limits: &self.shared.limits };
+            let told = Visit {
+                settings: &entry.settings,
+                assembly: &assembly,
+                limits: &self.shared.limits,
+                rivals: &Rivals::of(&self.shared, entry),
+            };
             match visit(entry, &told) {
                 Ok(answer) => return Ok(answer),
                 Err(Closed::Because(why)) => return Err(self.closed(entry, UNAVAILABLE, why)),

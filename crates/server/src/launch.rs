@@ -21,6 +21,7 @@ use crate::privileges;
 use crate::reconcile::Reconciler;
 use crate::report::Report;
 use crate::requests::Requests;
+use crate::rivals::Rivals;
 use crate::sources::{Files, MainOnly};
 use crate::state::Shared;
 use crate::stderr::Stderr;
@@ -371,7 +372,7 @@ fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> io::Result<()> {
     thread::Builder::new().name(name.into()).spawn(run).map(drop)
 }
 
-fn wait_for_the_end(mut signals: Signals, requests: &Requests, shared: &Shared) {
+fn wait_for_the_end(mut signals: Signals, requests: &Requests, shared: &Arc<Shared>) {
     for signal in signals.forever() {
         match signal {
             SIGHUP => requests.hangup(),
@@ -385,11 +386,12 @@ fn wait_for_the_end(mut signals: Signals, requests: &Requests, shared: &Shared) 
 }
 
 /// Files that exports wait for (`waitfile`): each is looked for by a worker, since taking in what was written takes long.
-fn look_for_arrivals(shared: &Shared) {
+fn look_for_arrivals(shared: &Arc<Shared>) {
     let catalog = shared.catalog();
     let waits = |entry: &&Arc<Entry>| matches!(entry.medium.storage.changes, config::Changes::UntilThere(_));
     for entry in catalog.entries().iter().filter(waits) {
-        let medium = entry.medium.clone();
-        shared.pool.submit(Arc::as_ptr(&medium).addr(), Box::new(move || medium.look_for_arrivals()));
+        let (all, entry, share) = (shared.clone(), entry.clone(), Arc::as_ptr(&entry.medium).addr());
+        let look = move || entry.medium.look_for_arrivals(&Rivals::of(&all, &entry));
+        shared.pool.submit(share, Box::new(look));
     }
 }

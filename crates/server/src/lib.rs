@@ -43,6 +43,7 @@ mod reconcile;
 mod reloads;
 mod report;
 mod requests;
+mod rivals;
 mod roll;
 mod snippets;
 mod socket;

@@ -4,7 +4,7 @@ use crate::assemble::Assembly;
 use crate::catalog::{Catalog, Entry};
 use crate::look::{Found, look, unseen};
 use crate::medium::Medium;
-use crate::writers::{Writer, Writers};
+use crate::writers::{Writer, Writers, both, refusal};
 use config::{Config, Export, OnChange};
 use std::collections::{BTreeSet, HashMap};
 use std::path::PathBuf;
@@ -71,19 +71,23 @@ impl Prepared {
             .zip(&self.findings)
             .map(|(export, finding)| (export.name.as_bytes(), (export, finding)))
             .collect();
-        let keeps = |entry: &Entry| match named.get(entry.name.as_bytes()) {
-            None => entry.settings.on_change == OnChange::Keep,
-            Some((export, finding)) => {
-                let replaced = finding.running.is_none() || self.moved.contains(&export.name);
-                replaced && export.on_change == OnChange::Keep
-            }
-        };
-        let going = running.entries().iter().filter(|entry| keeps(entry)).map(|entry| &entry.medium);
         let disks = |medium: &Arc<Medium>| {
             let writer = Writer::stayer(&medium.name);
             medium.written().into_iter().map(move |disk| (writer.clone(), disk))
         };
-        going.chain(retired).flat_map(disks).collect()
+        let left = |entry: &Entry| match named.get(entry.name.as_bytes()) {
+            None if entry.settings.on_change == OnChange::Keep => disks(&entry.medium).collect(),
+            Some((export, finding)) if export.on_change == OnChange::Keep => {
+                let leaves = |(_, disk): &(Writer, Identity)| !finding.takes_along(disk);
+                match finding.running.is_none() || self.moved.contains(&export.name) {
+                    true => disks(&entry.medium).filter(leaves).collect(),
+                    false => Vec::new(),
+                }
+            }
+            _ => Vec::new(),
+        };
+        let going = running.entries().iter().flat_map(|entry| left(entry));
+        going.chain(retired.iter().flat_map(disks)).collect()
     }
 
     /// P5: two writable exports on one disk are allowed and warned of; `exclusive` on either makes it an error, and the
@@ -97,16 +101,19 @@ impl Prepared {
             .filter_map(|(export, finding)| Some((export, finding.probe.as_ref().ok()?.as_ref()?)))
             .collect();
         // Those who write there already come first, so that the newcomer is the one to give way.
-        let writes = |export: &Export| {
+        let writes = |export: &Export, probe: &Probe| {
             running.find(export.name.as_bytes()).is_some_and(|entry| {
                 entry.blocked.is_none()
                     && !entry.settings.readonly
                     && entry.settings.storage == export.storage
-                    && !self.moved.contains(&export.name)
-                    && entry.medium.seen().is_some()
+                    && match self.moved.contains(&export.name) {
+                        false => entry.medium.seen().is_some(),
+                        // Files follow their path: its sessions may be there already.
+                        true => entry.medium.written().iter().any(|disk| disk.same_disk(&probe.identity)),
+                    }
             })
         };
-        writable.sort_by_key(|(export, _)| !writes(export));
+        writable.sort_by_key(|(export, probe)| !writes(export, probe));
         let mut writers = Writers::default();
         for (writer, disk) in self.stayers(wanted, running, retired) {
             writers.add(&disk.places(), &writer);
@@ -115,16 +122,15 @@ impl Prepared {
             let places = probe.identity.places();
             let (writer, others) = (Writer::export(export), writers.of(&places));
             if let Some(holder) = others.first() {
-                let both = format!("{holder} and {writer} both write to the disk at {}", export.storage.path);
+                let path = &export.storage.path;
                 let exclusive = writer.exclusive || others.iter().any(|other| other.exclusive);
                 // Turning to `exclusive` does not end those who are served, as long as nobody else is to come.
-                let served = writes(export) && others.iter().all(|other| other.stays.is_some());
+                let served = writes(export, probe) && others.iter().all(|other| other.stays.is_some());
                 if exclusive && !served {
-                    let why = format!("{both}, and one of them is exclusive{}", holder.way_out());
-                    self.blocked.insert(export.name.clone(), why);
+                    self.blocked.insert(export.name.clone(), refusal(holder, &writer, path));
                     continue;
                 }
-                self.warnings.push(both);
+                self.warnings.push(both(holder, &writer, path));
             }
             writers.add(&places, &writer);
         }
@@ -176,6 +182,11 @@ impl Finding {
         // Also where it is not the disk that is wanted: sessions on it have to go.
         let (Some(probe), Some(medium)) = (&self.found, &self.running) else { return false };
         medium.seen().is_some_and(|seen| !seen.identity.same_disk(&probe.identity))
+    }
+
+    /// Whoever is on this disk already goes on there under the same name ([`Medium::successor`]).
+    fn takes_along(&self, disk: &Identity) -> bool {
+        self.running.is_some() && self.found.as_ref().is_some_and(|found| found.identity.same_disk(disk))
     }
 
     /// Old and new size, when the disk is the same and its size is not.

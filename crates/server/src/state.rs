@@ -13,7 +13,7 @@ use crate::roll::Roll;
 use crate::tls::Keeper;
 use control::Events;
 use session::Limits;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 /// See the module.
 pub struct Shared {
@@ -39,6 +39,8 @@ pub struct Shared {
     pub events: Arc<Events>,
     /// Media of removed or replaced exports whose sessions go on (`on_change = keep`).
     pub retired: Retired,
+    /// Held while a store is made known, so that of two who come to one disk the second sees the first.
+    pub entrance: Mutex<()>,
     catalog: RwLock<Arc<Catalog>>,
 }
 
@@ -50,7 +52,7 @@ impl Shared {
         let (pool, tls, hooks) = (Pool::new(1), Keeper::default(), Arc::default());
         let (roll, reloads, events) = (Roll::default(), Reloads::default(), log.events());
         let notify = Notify::from_env();
-        let retired = Retired::default();
+        let (retired, entrance) = Default::default();
         Arc::new(Self {
             log,
             limits,
@@ -63,6 +65,7 @@ impl Shared {
             notify,
             events,
             retired,
+            entrance,
             catalog,
         })
     }

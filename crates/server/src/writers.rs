@@ -42,6 +42,19 @@ impl Writer {
     }
 }
 
+/// Two who write to one disk.
+#[must_use]
+pub fn both(holder: &Writer, newcomer: &Writer, path: &str) -> String {
+    format!("{holder} and {newcomer} both write to the disk at {path}")
+}
+
+/// Why the newcomer does not.
+#[must_use]
+pub fn refusal(holder: &Writer, newcomer: &Writer, path: &str) -> String {
+    let (both, way_out) = (both(holder, newcomer, path), holder.way_out());
+    format!("{both}, and one of them is exclusive{way_out}")
+}
+
 impl fmt::Display for Writer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.who)

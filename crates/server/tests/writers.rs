@@ -4,6 +4,7 @@
 mod common;
 
 use common::{BLOCK, filled, loops, point, server};
+use rustix::process::Signal;
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
@@ -90,6 +91,127 @@ fn a_kept_session_with_a_copy_of_its_own_keeps_nobody_out() {
     server.reload().expect_complete();
     assert_eq!(server.open("new").read(0, 1), Ok(vec![1]));
     assert_eq!(kept.read(0, 1), Ok(vec![3]));
+}
+
+/// P4, P5: files follow their path. Who is on the file that was renamed there goes on under the same export, and is no other
+/// writer beside it.
+#[test]
+fn sessions_on_a_file_that_was_renamed_there_are_no_rivals_of_their_own_export() {
+    let setup = server();
+    let [one, two, three] = [1, 2, 3].map(|n| filled(setup.dir(), &format!("{n}.img"), n));
+    let server = setup.start();
+    server.write_export("disk", &one, "exclusive = true\non_change = keep");
+    server.reload().expect_complete();
+    let mut old = server.open("disk");
+    fs::rename(&two, &one).expect("renamed");
+    let mut new = server.open("disk");
+    assert_eq!((old.read(0, 1), new.read(0, 1)), (Ok(vec![1]), Ok(vec![2])));
+    server.reload().expect_complete();
+    old.write(0, &[3; BLOCK]).expect("kept on its file");
+    new.write(0, &[4; BLOCK]).expect("undisturbed");
+    assert_eq!(server.open("disk").read(0, 1), Ok(vec![4]));
+    assert!(!server.lines().iter().any(|line| line.contains("both write")), "{:?}", server.lines());
+    // Who is there before the reload has come before a newcomer, though that one's name stands first.
+    fs::rename(&three, &one).expect("renamed");
+    let mut newest = server.open("disk");
+    server.write_export("a-newcomer", &one, "exclusive = true");
+    assert_eq!(server.reload().closing.kept, 1);
+    newest.write(0, &[5; BLOCK]).expect("undisturbed");
+    assert!(server.connect().go("a-newcomer").is_err());
+}
+
+/// P5: a disk that an export gets for itself is written by nobody else, also where both had come to it between reloads.
+#[test]
+fn sessions_on_a_file_that_another_export_has_for_itself_are_fenced_even_with_keep() {
+    let setup = server();
+    let images = [1, 2, 3].map(|n| filled(setup.dir(), &format!("{n}.img"), n));
+    let links = ["a", "b"].map(|name| setup.dir().join(name));
+    let server = setup.start();
+    for (link, image) in links.iter().zip(&images) {
+        point(link, image);
+    }
+    server.write_export("a", &links[0], "");
+    server.write_export("b", &links[1], "on_change = keep");
+    server.reload().expect_complete();
+    let mut old = server.open("b");
+    links.iter().for_each(|link| point(link, &images[2]));
+    let [mut a, mut b] = ["a", "b"].map(|name| server.open(name));
+    b.write(0, &[5; BLOCK]).expect("nobody has it for himself");
+    server.write_export("a", &links[0], "exclusive = true");
+    let reloaded = server.reload();
+    assert_eq!((reloaded.closing.kept, reloaded.closing.fenced), (1, 1), "{:?}", reloaded.closing);
+    a.write(0, &[6; BLOCK]).expect("undisturbed");
+    assert!(b.write(0, &[7; BLOCK]).is_err());
+    old.write(0, &[8; BLOCK]).expect("kept on its own disk");
+    let (_, why) = server.connect().go("b").expect_err("refused");
+    assert!(why.contains("one of them is exclusive"), "{why}");
+}
+
+/// P5: paths may come to lead to one disk with no reload in between; who comes second is refused as by a reload.
+#[test]
+fn an_exclusive_disk_has_one_writer_between_reloads_too() {
+    let setup = server();
+    let [one, two, kept] = &[1, 2, 3].map(|n| filled(setup.dir(), &format!("{n}.img"), n));
+    let [link, later, third, last] = ["link", "later", "third", "last"].map(|name| setup.dir().join(name));
+    point(&link, two);
+    let server = setup.start();
+    server.write_export("claims", one, "exclusive = true");
+    server.write_export("moves", &link, "");
+    server.write_export("appears", &later, "");
+    server.write_export("old", &third, "on_change = keep");
+    let refused = |name: &str| {
+        let (_, why) = server.connect().go(name).expect_err("refused");
+        assert!(
+            why.contains(&format!("export {name} (")) && why.contains("one of them is exclusive"),
+            "{why}"
+        );
+        why
+    };
+    assert_eq!(server.reload().closing.kept, 0);
+    // The claim stands whether or not somebody is there.
+    point(&link, one);
+    point(&later, one);
+    assert!(refused("moves").contains("export claims ("));
+    let mut claims = server.open("claims");
+    assert!(refused("appears").contains("export claims ("));
+    claims.write(0, &[5; BLOCK]).expect("undisturbed");
+    // Whoever does not write is nobody's rival, and a disk of one's own is free.
+    server.write_export("moves", &link, "readonly = true");
+    server.reload();
+    assert_eq!(server.open("moves").read(0, 1), Ok(vec![5]));
+    point(&later, two);
+    server.reload().expect_complete();
+    server.open("appears").write(0, &[6; BLOCK]).expect("its own");
+    // The other way round: the one that is exclusive comes second, or to a session that was kept.
+    point(&third, kept);
+    let mut old = server.open("old");
+    old.write(0, &[7; BLOCK]).expect("written");
+    fs::remove_file(server.conf("old.conf")).expect("removed");
+    server.write_export("last", &last, "exclusive = true");
+    server.reload();
+    point(&last, two);
+    assert!(refused("last").contains("export appears ("));
+    point(&last, kept);
+    assert!(refused("last").contains("a session of old that was kept"));
+    old.write(0, &[8; BLOCK]).expect("undisturbed");
+}
+
+/// P5: what a session wrote while it waited for its file goes into no disk that another export has for itself.
+#[test]
+fn a_file_that_was_waited_for_is_not_taken_in_where_it_is_anothers_disk() {
+    let setup = server();
+    let (one, awaited) = (filled(setup.dir(), "one.img", 1), setup.dir().join("awaited"));
+    let server = setup.start();
+    server.write_export("claims", &one, "exclusive = true");
+    server.write_export("waits", &awaited, &format!("waitfile = true\nfilesize = {BLOCK}"));
+    server.reload().expect_complete();
+    let mut waits = server.open("waits");
+    waits.write(0, &[5; BLOCK]).expect("into its own file");
+    point(&awaited, &one);
+    server.signal(Signal::USR1).expect("it runs");
+    let line = server.wait_for(|line| line.contains("still waiting for"), Duration::from_secs(10));
+    assert!(line.is_some_and(|line| line.contains("one of them is exclusive")), "{:?}", server.lines());
+    assert_eq!(server.open("claims").read(0, 1), Ok(vec![1]));
 }
 
 /// Two writable exports on one disk: warned of, unless one of them is exclusive; the one being served goes on.

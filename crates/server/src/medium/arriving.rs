@@ -4,13 +4,14 @@
 use super::entering::other_disk;
 use super::{Known, Medium, Open};
 use crate::assemble::{Assembled, Assembly};
+use crate::rivals::Rivals;
 use std::fmt;
 use std::sync::Arc;
 use store::{Identity, Kind, Probe, WaitingStore};
 
 impl Medium {
     /// Looks whether what sessions wait for is there, and brings them to it.
-    pub fn look_for_arrivals(&self) {
+    pub fn look_for_arrivals(&self, rivals: &Rivals<'_>) {
         // The fence waits for this as it does for an opening: it holds stores.
         let Some(_held) = self.hold() else { return };
         let waiting = self.waiting();
@@ -22,7 +23,7 @@ impl Medium {
             }
         }
         for (assembly, store, known) in &waiting {
-            self.bring_to_its_file(assembly, store, known);
+            self.bring_to_its_file(assembly, store, known, rivals);
         }
     }
 
@@ -35,7 +36,13 @@ impl Medium {
         state.open.iter().filter_map(waits).collect()
     }
 
-    fn bring_to_its_file(&self, assembly: &Assembly, waiting: &WaitingStore, known: &Known) {
+    fn bring_to_its_file(
+        &self,
+        assembly: &Assembly,
+        waiting: &WaitingStore,
+        known: &Known,
+        rivals: &Rivals<'_>,
+    ) {
         let path = assembly.path.display();
         self.log.info(format!("checking for file {path}"));
         let still = |why: &dyn fmt::Display| self.log.info(format!("still waiting for {path}: {why}"));
@@ -43,7 +50,7 @@ impl Medium {
             Ok(file) => file,
             Err(error) => return still(&error.cause),
         };
-        if let Err(why) = self.recognize(assembly, known, &file) {
+        if let Err(why) = self.recognize(assembly, known, &file, rivals) {
             return still(&why);
         }
         self.log.info(format!("File {path} appeared"));
@@ -58,8 +65,15 @@ impl Medium {
 
     /// The file is the disk that was meant (P4), and from here on the fence, the watch and the guard know that the session
     /// is on it: before its first byte is written there.
-    fn recognize(&self, assembly: &Assembly, known: &Known, file: &Assembled) -> Result<(), String> {
+    fn recognize(
+        &self,
+        assembly: &Assembly,
+        known: &Known,
+        file: &Assembled,
+        rivals: &Rivals<'_>,
+    ) -> Result<(), String> {
         assembly.is_wanted(&file.identity)?;
+        let _entrance = self.pass(rivals, assembly, &file.identity)?;
         let mut state = self.lock();
         let here = state.open.iter().any(|open| Arc::ptr_eq(&open.identity.0, &known.0));
         if !here || state.closed && !state.retired {

@@ -4,6 +4,7 @@
 use super::guard::DiskGuard;
 use super::{Known, Medium, Offline, Open, State};
 use crate::assemble::{self, Assembled, Assembly};
+use crate::rivals::{Entrance, Rivals};
 use session::{Entered, Export, Limits, Offer, Sitter};
 use std::path::Path;
 use std::sync::atomic::Ordering;
@@ -35,6 +36,8 @@ pub struct Visit<'a> {
     pub assembly: &'a Assembly,
     /// For everybody alike.
     pub limits: &'a Limits,
+    /// Who else may be on its disk.
+    pub rivals: &'a Rivals<'a>,
 }
 
 impl Medium {
@@ -124,12 +127,20 @@ impl Medium {
             identity: known,
             waiting: assembled.waiting.as_ref().map(Arc::downgrade),
         };
-        self.publish(&export, open, probe)?;
+        self.publish(&export, open, probe, visit.rivals)?;
         Ok(export)
     }
 
     /// From here on the fence, the watch and other sessions know of it.
-    fn publish(&self, export: &Arc<Export>, open: Open, probe: Probe) -> Result<(), Closed> {
+    fn publish(
+        &self,
+        export: &Arc<Export>,
+        open: Open,
+        probe: Probe,
+        rivals: &Rivals<'_>,
+    ) -> Result<(), Closed> {
+        let passed = self.pass(rivals, &open.assembly, &open.identity.now());
+        let _entrance = passed.map_err(Closed::Because)?;
         let mut state = self.lock();
         // Also where a fence has begun since it was let in: it waits with those who come now.
         if state.closed || state.offline.is_some() {
@@ -156,6 +167,21 @@ impl Medium {
         state.open.push(open);
         self.forget_files(&mut state);
         Ok(())
+    }
+
+    /// Whoever comes to write on a disk that others have for themselves is refused (P5).
+    pub(super) fn pass<'a>(
+        &self,
+        rivals: &Rivals<'a>,
+        assembly: &Assembly,
+        disk: &Identity,
+    ) -> Result<Option<Entrance<'a>>, String> {
+        let writes = assembly.access == Access::ReadWrite && self.storage.changes.reach_the_path();
+        if !writes || disk.to_be_created() {
+            return Ok(None);
+        }
+        let judged = self.lock().seen.get(&assembly.path).is_some_and(|seen| seen.identity.same_disk(disk));
+        rivals.pass(disk, judged).map(Some)
     }
 
     /// Files follow their path, so one of a client that has gone is of no use to remember; there may be many.

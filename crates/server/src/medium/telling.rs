@@ -82,6 +82,30 @@ impl Medium {
         state.open.iter().filter(writes).map(|open| open.identity.now()).collect()
     }
 
+    /// The disks at its path that are open for writing, by sessions and by those who are just coming in.
+    #[must_use]
+    pub fn open_for_writing(&self) -> Vec<Identity> {
+        if !self.storage.changes.reach_the_path() {
+            return Vec::new();
+        }
+        let writes = |open: &&super::Open| {
+            open.assembly.access == Access::ReadWrite
+                && open.export.strong_count() > 0
+                && !open.seats.read_only_now.load(Ordering::SeqCst)
+        };
+        self.lock().open.iter().filter(writes).map(|open| open.identity.now()).collect()
+    }
+
+    /// The disks that the next client may write to: those that the last reload judged, and those that were there first.
+    #[must_use]
+    pub fn writable(&self) -> Vec<Identity> {
+        let state = self.lock();
+        if state.read_only || !self.storage.changes.reach_the_path() {
+            return Vec::new();
+        }
+        state.seen.values().map(|seen| seen.identity.clone()).collect()
+    }
+
     /// All stores that are open now, as a medium of their own, to be fenced. Nobody enters before that is done.
     #[must_use]
     pub fn split_off_all(self: &std::sync::Arc<Self>) -> std::sync::Arc<Self> {
