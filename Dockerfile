@@ -22,7 +22,8 @@ ARG RUNTIME_IMAGE=debian:trixie-20260202-slim
 FROM ${RUST_IMAGE} AS tools
 # Every cache has one user at a time: cargo's own lock lies beside what is cached, and is not shared.
 #
-# They run for seconds: not worth being optimised.
+# They run for seconds: not worth being optimised, nor being looked into.
+ENV CARGO_PROFILE_DEV_DEBUG=none CARGO_INCREMENTAL=0
 RUN --mount=type=cache,id=nbd-tools-registry,sharing=locked,target=/usr/local/cargo/registry \
     cargo install --debug --locked --root /tools cargo-deb@3.8.0 cargo-cyclonedx@0.5.9
 
@@ -34,6 +35,7 @@ WORKDIR /src
 RUN mkdir /static && echo 'INPUT(-l:libgcc_eh.a -l:libgcc.a)' > /static/libgcc_s.so
 # Function names stay, for the backtrace of a panic; the rest of what a debugger wants would be three quarters of the files.
 ENV RUSTFLAGS="-L native=/static" CARGO_PROFILE_RELEASE_DEBUG=none CARGO_PROFILE_RELEASE_STRIP=debuginfo
+ENV CARGO_PROFILE_DEV_DEBUG=none CARGO_INCREMENTAL=0
 # The time of all that is compiled in and packed: a release gives its own.
 ARG SOURCE_DATE_EPOCH=1767225600
 COPY Cargo.toml Cargo.lock ./
