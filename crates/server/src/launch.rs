@@ -196,11 +196,10 @@ impl<'a> Start<'a> {
         let cannot = |error: io::Error| Exit::Launch(format!("cannot start a thread: {error}"));
         let listening = bound.listening();
         let acceptor = Acceptor::start(shared.clone(), bound).map_err(cannot)?;
-        let (hanging, watched) = (reconciler.hanging(), shared.clone());
-        let hung = hanging.clone();
-        spawn("watch", move || watch::run(&watched, &hung)).map_err(cannot)?;
+        let watched = shared.clone();
+        spawn("watch", move || watch::run(&watched)).map_err(cannot)?;
         let requests = Requests::start(reconciler).map_err(cannot)?;
-        let operator = self.operator(&shared, &requests, hanging, listening);
+        let operator = self.operator(&shared, &requests, listening);
         let controls =
             control::serve(Arc::new(operator), std::mem::take(&mut control.sockets)).map_err(cannot)?;
         if early.load(Ordering::SeqCst) {
@@ -233,18 +232,12 @@ impl<'a> Start<'a> {
         Ok(())
     }
 
-    fn operator(
-        &self,
-        shared: &Arc<Shared>,
-        requests: &Requests,
-        hanging: fence::Hanging,
-        listening: Vec<String>,
-    ) -> Operator {
+    fn operator(&self, shared: &Arc<Shared>, requests: &Requests, listening: Vec<String>) -> Operator {
         let (files, main) = (self.files.clone(), self.main.clone());
         let configuration = main.display().to_string();
         let report = Report::new(shared.log.clone());
         let changes = Changes::new(requests.clone(), report, files, main, self.command_line.is_some());
-        Operator::new(shared.clone(), changes, hanging, configuration, listening)
+        Operator::new(shared.clone(), changes, configuration, listening)
     }
 
     fn prepare(

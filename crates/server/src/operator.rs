@@ -7,7 +7,7 @@ mod sessions;
 
 use crate::answer::count;
 use crate::changes::Changes;
-use crate::fence::{Hanging, Waits};
+use crate::fence::Waits;
 use crate::state::Shared;
 use control::metrics::Family;
 use control::view::{Check, Cut, Export, ExportSettings, Level, Plan, Reload, Session, Status};
@@ -19,7 +19,6 @@ use std::time::{Duration, Instant, SystemTime};
 pub struct Operator {
     shared: Arc<Shared>,
     changes: Changes,
-    hanging: Hanging,
     since: SystemTime,
     configuration: String,
     listening: Vec<String>,
@@ -28,14 +27,8 @@ pub struct Operator {
 impl Operator {
     /// For a server that begins to serve now.
     #[must_use]
-    pub fn new(
-        shared: Arc<Shared>,
-        changes: Changes,
-        hanging: Hanging,
-        configuration: String,
-        listening: Vec<String>,
-    ) -> Self {
-        Self { shared, changes, hanging, since: SystemTime::now(), configuration, listening }
+    pub fn new(shared: Arc<Shared>, changes: Changes, configuration: String, listening: Vec<String>) -> Self {
+        Self { shared, changes, since: SystemTime::now(), configuration, listening }
     }
 }
 
@@ -62,7 +55,7 @@ impl Controls for Operator {
     }
 
     fn exports(&self) -> Vec<Export> {
-        let hanging = self.hanging.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let hanging = self.shared.hanging.lock().unwrap_or_else(PoisonError::into_inner).clone();
         exports::exports(&self.shared, &hanging)
     }
 
@@ -71,7 +64,7 @@ impl Controls for Operator {
     }
 
     fn metrics(&self) -> Vec<Family> {
-        let hanging = self.hanging.lock().unwrap_or_else(PoisonError::into_inner).len();
+        let hanging = self.shared.hanging.lock().unwrap_or_else(PoisonError::into_inner).len();
         figures::figures(&self.shared, hanging, self.since)
     }
 

@@ -6,7 +6,7 @@ use crate::answer;
 use crate::catalog::{Catalog, Entry};
 use crate::commit::{Commit, Done, Tally};
 use crate::decide::decide;
-use crate::fence::{Hanging, Waits, all_hanging, fence, let_in, release};
+use crate::fence::{Waits, all_hanging, fence, let_in, release};
 use crate::log::Level;
 use crate::medium::Medium;
 use crate::pool::SHARE_MAX;
@@ -33,8 +33,6 @@ pub struct Reconciler {
     command_line: Option<Export>,
     loaded: Option<Loaded>,
     running: Config,
-    /// Fenced media that have not closed: their successors stay offline (P2).
-    hanging: Hanging,
 }
 
 impl Reconciler {
@@ -42,22 +40,7 @@ impl Reconciler {
     #[must_use]
     pub fn new(shared: Arc<Shared>, main: PathBuf, files: Files, command_line: Option<Export>) -> Self {
         let report = Report::new(shared.log.clone());
-        Self {
-            shared,
-            report,
-            main,
-            files,
-            command_line,
-            loaded: None,
-            running: Config::default(),
-            hanging: Arc::default(),
-        }
-    }
-
-    /// Fenced media that have not closed, for the watch.
-    #[must_use]
-    pub fn hanging(&self) -> Hanging {
-        self.hanging.clone()
+        Self { shared, report, main, files, command_line, loaded: None, running: Config::default() }
     }
 
     /// Applies the configuration that the process was started with.
@@ -149,7 +132,7 @@ impl Reconciler {
     /// A disk of this export is not free, because a request does not come back.
     #[must_use]
     pub fn hangs(&self, name: &str) -> bool {
-        let hanging = self.hanging.lock().unwrap_or_else(PoisonError::into_inner);
+        let hanging = self.shared.hanging.lock().unwrap_or_else(PoisonError::into_inner);
         hanging.iter().any(|medium| medium.name.as_bytes() == name.as_bytes())
     }
 
@@ -214,7 +197,7 @@ impl Reconciler {
             took: began.elapsed(),
         };
         self.report.close(&closing, reason);
-        let hanging = all_hanging(self.hanging.lock().unwrap_or_else(PoisonError::into_inner).iter());
+        let hanging = all_hanging(self.shared.hanging.lock().unwrap_or_else(PoisonError::into_inner).iter());
         answer::reload(&closing, reason, plan, hanging)
     }
 
@@ -309,7 +292,7 @@ impl Reconciler {
         if !empty {
             self.shared.reloads.fenced(began.elapsed());
         }
-        let mut hanging = self.hanging.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut hanging = self.shared.hanging.lock().unwrap_or_else(PoisonError::into_inner);
         for one in fenced.iter().filter(|one| !one.hanging.is_empty()) {
             one.say_what_hangs(&self.report);
             hanging.push(one.medium.clone());

@@ -2,7 +2,7 @@
 
 use crate::catalog::Catalog;
 use crate::connections::Sessions;
-use crate::fence::Retired;
+use crate::fence::{Hanging, Retired};
 use crate::hooks::Pending;
 use crate::log::Log;
 use crate::medium::Medium;
@@ -37,8 +37,10 @@ pub struct Shared {
     pub notify: Notify,
     /// What happens, for whoever listens.
     pub events: Arc<Events>,
-    /// Media of removed or replaced exports whose sessions go on (`on_change = keep`).
+    /// Media of removed or replaced exports whose sessions go on (`on_change = keep`), and those that are being fenced.
     pub retired: Retired,
+    /// Fenced media that have not closed: their successors stay offline (P2).
+    pub hanging: Hanging,
     /// Held while a store is made known, so that of two who come to one disk the second sees the first.
     pub entrance: Mutex<()>,
     catalog: RwLock<Arc<Catalog>>,
@@ -52,7 +54,7 @@ impl Shared {
         let (pool, tls, hooks) = (Pool::new(1), Keeper::default(), Arc::default());
         let (roll, reloads, events) = (Roll::default(), Reloads::default(), log.events());
         let notify = Notify::from_env();
-        let (retired, entrance) = Default::default();
+        let (retired, hanging, entrance) = Default::default();
         Arc::new(Self {
             log,
             limits,
@@ -65,6 +67,7 @@ impl Shared {
             notify,
             events,
             retired,
+            hanging,
             entrance,
             catalog,
         })

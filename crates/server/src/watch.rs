@@ -1,6 +1,6 @@
 //! Once a second: is every disk in use still the one that was meant (P4), and has what hung come back (P2)?
 
-use crate::fence::{Hanging, let_in, release};
+use crate::fence::{let_in, release};
 use crate::report::Report;
 use crate::state::Shared;
 use session::Workers;
@@ -10,12 +10,12 @@ use std::time::Duration;
 const EVERY: Duration = Duration::from_secs(1);
 
 /// Looks for ever, on a thread of its own.
-pub fn run(shared: &Arc<Shared>, hanging: &Hanging) {
+pub fn run(shared: &Shared) {
     let report = Report::new(shared.log.clone());
     loop {
         std::thread::sleep(EVERY);
         end_sessions_on_other_disks(shared);
-        let_successors_in(shared, hanging, &report);
+        let_successors_in(shared, &report);
     }
 }
 
@@ -32,8 +32,8 @@ fn end_sessions_on_other_disks(shared: &Shared) {
     }
 }
 
-fn let_successors_in(shared: &Shared, hanging: &Hanging, report: &Report) {
-    let mut hanging = hanging.lock().unwrap_or_else(PoisonError::into_inner);
+fn let_successors_in(shared: &Shared, report: &Report) {
+    let mut hanging = shared.hanging.lock().unwrap_or_else(PoisonError::into_inner);
     let released = release(&mut hanging);
     if !released.is_empty() {
         // Not those of a reload that is not through with its own fence.
