@@ -42,7 +42,8 @@ pub fn refused(main: &Path, refused: &Refused) -> Startup {
 #[must_use]
 pub fn look(main: &Path, wanted: &Config, loaded: &Loaded, around: Surroundings) -> Startup {
     let before = Catalog::empty();
-    let prepared = Prepared::look(wanted, &before, &[]);
+    let mut prepared = Prepared::look(wanted, &before);
+    prepared.claim(wanted, &before, &[]);
     let plan = Plan::between(&Config::default(), wanted, &prepared.moved);
     let decisions = decide(&plan, &before, wanted, &prepared);
     let told = answer::plan(loaded, &[], Vec::new(), &decisions, &prepared.warnings);

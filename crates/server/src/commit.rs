@@ -88,8 +88,9 @@ impl<'a> Commit<'a> {
             Act::Stay(wanted) => (wanted, self.stay(&wanted, decision)),
             Act::Place { wanted, moved } => (wanted, self.place(&wanted, moved, decision)),
         };
-        if let Ok(Some(probe)) = &wanted.finding.probe {
-            medium.remember(probe);
+        match &wanted.finding.probe {
+            Ok(Some(probe)) => medium.remember(probe),
+            _ => medium.remember_nothing(),
         }
         medium.remember_trouble(wanted.finding.probe.as_ref().err().cloned());
         for unavailable in decision.unavailable() {
@@ -132,6 +133,10 @@ impl<'a> Commit<'a> {
         if let Some(moved) = before.medium.split_off(&finding.scattered) {
             self.let_go(moved, settings.on_change, reason(decision, Action::ReplaceForSome));
         }
+        if before.blocked.is_some() && blocked.is_none() {
+            // Whoever had its disk may still be leaving it.
+            before.medium.take_offline();
+        }
         match blocked {
             // It was served until now: an exclusive disk has no second writer, not even an old session.
             Some(why) if is_newly_blocked(wanted, before) => {
@@ -145,15 +150,12 @@ impl<'a> Commit<'a> {
     /// A new medium, and what stood under the name before is let go.
     fn place(&mut self, wanted: &Wanted<'_>, moved: bool, decision: &Decision<'_>) -> Arc<Medium> {
         let Wanted { settings, finding, blocked } = wanted;
-        let successor = match (decision.before, &finding.found) {
-            (Some(before), Some(found)) if moved => Some(before.medium.successor(settings, found)),
-            _ => None,
-        };
-        let medium = match (successor, blocked) {
-            (Some(successor), None) => successor,
-            (Some(successor), Some(why)) => {
+        let there = decision.before.zip(finding.found.as_ref()).filter(|_| moved);
+        let medium = match (there, blocked) {
+            (Some((before, found)), None) => before.medium.successor(settings, found),
+            (Some((before, found)), Some(why)) => {
                 // Those who are on the new disk already: it has no second writer, not even an old session.
-                self.done.old.push((successor, (*why).clone()));
+                self.done.old.push((before.medium.split_off_disk(&found.identity), (*why).clone()));
                 self.new_medium(settings)
             }
             (None, _) => self.new_medium(settings),
@@ -184,7 +186,6 @@ impl<'a> Commit<'a> {
             return;
         }
         let mut retired = self.retired.lock().unwrap_or_else(PoisonError::into_inner);
-        retired.retain(|medium| !medium.sitters().is_empty());
         let (sitters, name) = (medium.sitters(), medium.name.clone());
         retired.push(medium);
         for sitter in sitters {

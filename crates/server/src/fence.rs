@@ -189,10 +189,13 @@ pub fn let_in<'a>(entries: impl Iterator<Item = &'a Arc<Entry>>, hanging: &[Arc<
             .filter(|old| !Arc::ptr_eq(old, &entry.medium));
         match blocker {
             None => entry.medium.bring_online(),
-            Some(old) => entry.medium.keep_offline(format!(
-                "a request to {} hangs, and this export must wait for its end",
-                old.storage.path
-            )),
+            Some(old) => entry.medium.keep_offline(must_wait(old)),
         }
     }
+}
+
+/// Why an export is not served as long as something of this medium hangs.
+#[must_use]
+pub fn must_wait(old: &Medium) -> String {
+    format!("a request to {} hangs, and this export must wait for its end", old.storage.path)
 }

@@ -8,6 +8,7 @@ mod arriving;
 mod entering;
 mod guard;
 mod telling;
+mod writing;
 
 pub use entering::{Closed, Visit};
 pub use telling::Told;
@@ -67,6 +68,8 @@ struct State {
     /// What start, the last reload or the first appearance found at the path; at each path, where it depends on the
     /// client.
     seen: BTreeMap<PathBuf, Probe>,
+    /// What is seen at the path that all clients have in common was compared with who else writes there.
+    judged: bool,
     open: Vec<Open>,
     /// Sessions that have been let in and have no seat yet: their `prerun` may take long.
     coming: usize,
@@ -118,6 +121,13 @@ impl State {
         let there = found.iter().filter_map(|(path, now)| Some((path, now.as_ref()?)));
         let other = |seen: &Probe, now: &Probe| !seen.identity.same_disk(&now.identity);
         there.filter(|(path, now)| self.seen.get(*path).is_some_and(|seen| other(seen, now))).collect()
+    }
+
+    fn take_those_on(&mut self, disk: &Identity) -> Vec<Open> {
+        let all = std::mem::take(&mut self.open);
+        let (on_it, elsewhere) = all.into_iter().partition(|open| open.identity.now().same_disk(disk));
+        self.open = elsewhere;
+        on_it
     }
 }
 
@@ -207,6 +217,7 @@ impl Medium {
             return;
         }
         state.seen.clear();
+        state.judged = !probe.to_be_created();
         state.found = (!probe.to_be_created()).then(|| probe.clone());
         if let Some(found) = state.found.clone() {
             state.seen.insert(self.storage.path.clone().into(), found);
@@ -282,10 +293,7 @@ impl Medium {
     #[must_use]
     pub fn successor(&self, settings: &config::Export, probe: &Probe) -> Arc<Self> {
         let mut state = self.lock();
-        let all = std::mem::take(&mut state.open);
-        let (on_it, elsewhere): (Vec<Open>, _) =
-            all.into_iter().partition(|open| open.identity.now().same_disk(&probe.identity));
-        state.open = elsewhere;
+        let on_it = state.take_those_on(&probe.identity);
         let arrived = state.arrived.clone();
         drop(state);
         let shared = if on_it.is_empty() { Shared::default() } else { self.shared.clone() };
@@ -293,6 +301,13 @@ impl Medium {
         // What was waited for has come, though it is another one now.
         successor.lock().arrived = arrived;
         successor
+    }
+
+    /// Those who are on this disk already, as a medium of their own, to be fenced.
+    #[must_use]
+    pub fn split_off_disk(self: &Arc<Self>, disk: &Identity) -> Arc<Self> {
+        let on_it = self.lock().take_those_on(disk);
+        self.beside(on_it)
     }
 
     /// Detaches the medium from the catalog and leaves its sessions alone (`on_change = keep`).

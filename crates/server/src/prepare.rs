@@ -36,10 +36,9 @@ pub struct Prepared {
 }
 
 impl Prepared {
-    /// Looks at every path. Opens nothing for writing, changes nothing. `retired`: what sessions kept from exports that are no
-    /// more.
+    /// Looks at every path. Opens nothing for writing, changes nothing.
     #[must_use]
-    pub fn look(wanted: &Config, catalog: &Catalog, retired: &[Arc<Medium>]) -> Self {
+    pub fn look(wanted: &Config, catalog: &Catalog) -> Self {
         let running = |export: &Export| same_storage(export, catalog);
         let errands: Vec<Errand> =
             wanted.exports.iter().map(|export| Errand::new(export, running(export))).collect();
@@ -52,9 +51,7 @@ impl Prepared {
             .filter(|(_, finding)| finding.moved())
             .map(|(export, _)| export.name.clone())
             .collect();
-        let mut prepared = Self { findings, moved, blocked: HashMap::new(), warnings: Vec::new() };
-        prepared.claim(wanted, catalog, retired);
-        prepared
+        Self { findings, moved, blocked: HashMap::new(), warnings: Vec::new() }
     }
 
     /// The disks that sessions write to that stay where they are, though their export goes (`on_change = keep`): those of
@@ -71,28 +68,32 @@ impl Prepared {
             .zip(&self.findings)
             .map(|(export, finding)| (export.name.as_bytes(), (export, finding)))
             .collect();
-        let disks = |medium: &Arc<Medium>| {
-            let writer = Writer::stayer(&medium.name);
-            medium.written().into_iter().map(move |disk| (writer.clone(), disk))
-        };
         let left = |entry: &Entry| match named.get(entry.name.as_bytes()) {
-            None if entry.settings.on_change == OnChange::Keep => disks(&entry.medium).collect(),
+            None if entry.settings.on_change == OnChange::Keep => entry.medium.written(),
             Some((export, finding)) if export.on_change == OnChange::Keep => {
-                let leaves = |(_, disk): &(Writer, Identity)| !finding.takes_along(disk);
-                match finding.running.is_none() || self.moved.contains(&export.name) {
-                    true => disks(&entry.medium).filter(leaves).collect(),
-                    false => Vec::new(),
+                if finding.running.is_none() || self.moved.contains(&export.name) {
+                    let written = entry.medium.written().into_iter();
+                    written.filter(|disk| !finding.takes_along(disk)).collect()
+                } else {
+                    entry.medium.written_elsewhere(&finding.scattered)
                 }
             }
             _ => Vec::new(),
         };
-        let going = running.entries().iter().flat_map(|entry| left(entry));
-        going.chain(retired.iter().flat_map(disks)).collect()
+        let going = running.entries().iter().map(|entry| (&entry.medium, left(entry)));
+        let stayed = retired.iter().map(|medium| (medium, medium.written()));
+        let writer = |medium: &Arc<Medium>| Writer::stayer(&medium.name);
+        going
+            .chain(stayed)
+            .flat_map(|(medium, disks)| disks.into_iter().map(move |disk| (writer(medium), disk)))
+            .collect()
     }
 
     /// P5: two writable exports on one disk are allowed and warned of; `exclusive` on either makes it an error, and the
     /// one being served goes on. Who stays on a disk of an export that goes writes there too.
-    fn claim(&mut self, wanted: &Config, running: &Catalog, retired: &[Arc<Medium>]) {
+    ///
+    /// `retired`: what sessions kept from exports that are no more.
+    pub fn claim(&mut self, wanted: &Config, running: &Catalog, retired: &[Arc<Medium>]) {
         let mut writable: Vec<(&Export, &Probe)> = wanted
             .exports
             .iter()
@@ -100,20 +101,22 @@ impl Prepared {
             .filter(|(export, _)| !export.readonly && export.storage.changes.reach_the_path())
             .filter_map(|(export, finding)| Some((export, finding.probe.as_ref().ok()?.as_ref()?)))
             .collect();
-        // Those who write there already come first, so that the newcomer is the one to give way.
-        let writes = |export: &Export, probe: &Probe| {
-            running.find(export.name.as_bytes()).is_some_and(|entry| {
+        // Who writes there comes first, then who was to, so that the newcomer is the one to give way.
+        let turn = |export: &Export, probe: &Probe| {
+            let entry = running.find(export.name.as_bytes()).filter(|entry| {
                 entry.blocked.is_none()
                     && !entry.settings.readonly
                     && entry.settings.storage == export.storage
-                    && match self.moved.contains(&export.name) {
-                        false => entry.medium.seen().is_some(),
-                        // Files follow their path: its sessions may be there already.
-                        true => entry.medium.written().iter().any(|disk| disk.same_disk(&probe.identity)),
-                    }
-            })
+            });
+            let Some(entry) = entry else { return Turn::Comes };
+            // Files follow their path: where one was replaced, sessions may be on the new one already.
+            if entry.medium.written().iter().any(|disk| disk.same_disk(&probe.identity)) {
+                return Turn::Writes;
+            }
+            let is_its_own = entry.medium.is_judged() && !self.moved.contains(&export.name);
+            if is_its_own { Turn::Served } else { Turn::Comes }
         };
-        writable.sort_by_key(|(export, probe)| !writes(export, probe));
+        writable.sort_by_cached_key(|(export, probe)| turn(export, probe));
         let mut writers = Writers::default();
         for (writer, disk) in self.stayers(wanted, running, retired) {
             writers.add(&disk.places(), &writer);
@@ -125,7 +128,8 @@ impl Prepared {
                 let path = &export.storage.path;
                 let exclusive = writer.exclusive || others.iter().any(|other| other.exclusive);
                 // Turning to `exclusive` does not end those who are served, as long as nobody else is to come.
-                let served = writes(export, probe) && others.iter().all(|other| other.stays.is_some());
+                let served =
+                    turn(export, probe) == Turn::Writes && others.iter().all(|other| other.stays.is_some());
                 if exclusive && !served {
                     self.blocked.insert(export.name.clone(), refusal(holder, &writer, path));
                     continue;
@@ -135,6 +139,17 @@ impl Prepared {
             writers.add(&places, &writer);
         }
     }
+}
+
+/// Of those who may write to a disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Turn {
+    /// Its sessions are there.
+    Writes,
+    /// It is served from there, and nobody is.
+    Served,
+    /// It was not there before, or its disk was not.
+    Comes,
 }
 
 /// What to look at for one export.

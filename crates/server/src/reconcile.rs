@@ -117,7 +117,8 @@ impl Reconciler {
         let tls = self.shared.tls.try_to_follow(&loaded.config.generic.tls).err();
         let settings = answer::settings(&self.running.generic, &loaded.config.generic, tls.as_ref());
         let (wanted, before) = (self.wanted(&loaded), self.shared.catalog());
-        let prepared = Prepared::look(&wanted, &before, &self.shared.kept());
+        let mut prepared = Prepared::look(&wanted, &before);
+        prepared.claim(&wanted, &before, &self.shared.kept());
         let plan = Plan::between(&self.running, &wanted, &prepared.moved);
         let decisions = decide(&plan, &before, &wanted, &prepared);
         answer::plan(&loaded, self.known(), settings, &decisions, &prepared.warnings)
@@ -233,7 +234,12 @@ impl Reconciler {
     ) -> (view::Plan, Tally) {
         let wanted = self.wanted(loaded);
         let before = self.shared.catalog();
-        let prepared = Prepared::look(&wanted, &before, &self.shared.kept());
+        let mut prepared = Prepared::look(&wanted, &before);
+        // From the judgement to the new catalog nobody comes to a disk of whom the judgement did not know.
+        let shared = self.shared.clone();
+        let entrance = shared.entrance.lock().unwrap_or_else(PoisonError::into_inner);
+        self.forget_those_who_left();
+        prepared.claim(&wanted, &before, &self.shared.kept());
         let plan = Plan::between(&self.running, &wanted, &prepared.moved);
         for warning in &prepared.warnings {
             self.report.log().warning(warning);
@@ -251,8 +257,15 @@ impl Reconciler {
         for medium in &self.shared.kept() {
             medium.retire();
         }
+        drop(entrance);
         self.running = wanted;
         (told, self.finish(old, tally, until))
+    }
+
+    /// All of them are closed: nobody can come to one that is empty.
+    fn forget_those_who_left(&self) {
+        let mut retired = self.shared.retired.lock().unwrap_or_else(PoisonError::into_inner);
+        retired.retain(|medium| !medium.sitters().is_empty());
     }
 
     /// The configuration's exports and, behind them, the one of the command line.

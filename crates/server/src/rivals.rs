@@ -1,11 +1,16 @@
-//! `exclusive` between reloads: where a path leads to another disk than the last reload saw, or to its first one, whoever
-//! comes there is judged as a reload would judge the export.
+//! `exclusive` between reloads (P5): where a path leads to a disk that the last reload did not judge, whoever comes there to
+//! write is judged as a reload would judge the export.
 
-use crate::catalog::Entry;
+use crate::assemble::Assembly;
+use crate::catalog::{Catalog, Entry};
+use crate::fence::must_wait;
+use crate::look::look;
 use crate::medium::Medium;
 use crate::state::Shared;
 use crate::writers::{Writer, refusal};
-use std::sync::{MutexGuard, PoisonError};
+use session::ExportName;
+use std::collections::BTreeSet;
+use std::sync::{Arc, MutexGuard, PoisonError};
 use store::Identity;
 
 /// Those who write, or may write, to the disk that somebody comes to.
@@ -17,6 +22,14 @@ pub struct Rivals<'a> {
 /// Nobody else comes to any disk as long as it is held: of two who come to one, the second sees the first.
 pub struct Entrance<'a>(#[allow(dead_code, reason = "held, and not looked at")] MutexGuard<'a, ()>);
 
+/// Who is in the way.
+enum Rival {
+    /// Somebody who is there.
+    Writes(Writer),
+    /// The next client of this export would write there, unless its path has come to lead elsewhere.
+    Claims(Arc<Entry>),
+}
+
 impl<'a> Rivals<'a> {
     /// Of this export.
     #[must_use]
@@ -24,44 +37,83 @@ impl<'a> Rivals<'a> {
         Self { shared, entry }
     }
 
-    /// Lets through to this disk whoever wants to write there. `judged`: the export may write to it, as far as the last
-    /// reload could tell.
+    /// Lets through to this disk whoever wants to write there. `judged`: a reload, or a client before this one, has found
+    /// that the export may.
     ///
     /// # Errors
-    /// The sentence of a reload that finds two writers, one of them exclusive.
+    /// The sentence of a reload that finds two writers, one of them exclusive; a request to that disk hangs.
     pub fn pass(&self, disk: &Identity, judged: bool) -> Result<Entrance<'a>, String> {
-        let entrance = Entrance(self.shared.entrance.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut elsewhere = BTreeSet::new();
+        loop {
+            let entrance = Entrance(self.shared.entrance.lock().unwrap_or_else(PoisonError::into_inner));
+            self.waits_for_nobody(disk)?;
+            let holder = match self.rival(disk, judged, &elsewhere) {
+                None => return Ok(entrance),
+                Some(Rival::Writes(holder)) => holder,
+                Some(Rival::Claims(other)) => {
+                    // A path that does not answer must hold up nobody else.
+                    drop(entrance);
+                    if !leads_there(&other, disk) {
+                        elsewhere.insert(other.name.clone());
+                        continue;
+                    }
+                    Writer::export(&other.settings)
+                }
+            };
+            let settings = &self.entry.settings;
+            return Err(refusal(&holder, &Writer::export(settings), &settings.storage.path));
+        }
+    }
+
+    /// What hangs may still arrive at its disk (P2).
+    fn waits_for_nobody(&self, disk: &Identity) -> Result<(), String> {
+        let hanging = self.shared.hanging.lock().unwrap_or_else(PoisonError::into_inner);
+        let old = hanging.iter().find(|medium| writes(medium, disk));
+        old.map_or(Ok(()), |old| Err(must_wait(old)))
+    }
+
+    /// Who is there is in everybody's way; who would be, and who was kept, in that of those whom nobody has judged yet.
+    fn rival(&self, disk: &Identity, judged: bool, elsewhere: &BTreeSet<ExportName>) -> Option<Rival> {
         let catalog = self.shared.catalog();
-        let name = &self.entry.name;
-        // A reload may have changed it since the client asked.
-        let exclusive =
-            catalog.find(name.as_bytes()).map_or(&self.entry.settings, |now| &now.settings).exclusive;
-        let others = catalog.entries().iter().filter(|other| other.name != *name && other.blocked.is_none());
-        let rival = |other: &&std::sync::Arc<Entry>| {
-            (exclusive || other.settings.exclusive) && writes(&other.medium, disk, judged)
-        };
-        let holder = others.filter(rival).map(|other| Writer::export(&other.settings)).next();
-        let kept = || {
-            let kept = if exclusive && !judged { self.shared.kept() } else { Vec::new() };
-            let stays = kept.iter().find(|medium| leads_to(&medium.written(), disk));
-            stays.map(|medium| Writer::stayer(&medium.name))
-        };
-        match holder.or_else(kept) {
-            None => Ok(entrance),
-            Some(holder) => {
-                let settings = &self.entry.settings;
-                Err(refusal(&holder, &Writer::export(settings), &settings.storage.path))
+        let exclusive = self.is_exclusive(&catalog);
+        let rivals = catalog.entries().iter().filter(|other| {
+            let counts = exclusive || other.settings.exclusive;
+            counts && other.name != self.entry.name && other.blocked.is_none()
+        });
+        for other in rivals {
+            if writes(&other.medium, disk) {
+                return Some(Rival::Writes(Writer::export(&other.settings)));
+            }
+            let claims = || other.medium.claimed().is_some_and(|claimed| claimed.overlaps(disk));
+            if !judged && !elsewhere.contains(&other.name) && claims() {
+                return Some(Rival::Claims(other.clone()));
             }
         }
+        let gone = if exclusive { self.shared.kept() } else { Vec::new() };
+        let on_it = gone.iter().filter(|medium| writes(medium, disk));
+        let mut in_the_way = on_it.filter_map(|medium| match medium.is_retired() {
+            true => (!judged).then(|| Writer::stayer(&medium.name)),
+            false => Some(Writer::leaver(&medium.name)),
+        });
+        in_the_way.next().map(Rival::Writes)
+    }
+
+    /// A reload may have changed it since the client asked.
+    fn is_exclusive(&self, catalog: &Catalog) -> bool {
+        let now = catalog.find(self.entry.name.as_bytes());
+        now.map_or(&self.entry.settings, |now| &now.settings).exclusive
     }
 }
 
-/// What is open for writing is in the way of everybody. What is only to be written by the next client is in the way where
-/// no reload knew of the two together.
-fn writes(medium: &Medium, disk: &Identity, judged: bool) -> bool {
-    leads_to(&medium.open_for_writing(), disk) || !judged && leads_to(&medium.writable(), disk)
+fn writes(medium: &Medium, disk: &Identity) -> bool {
+    medium.written().iter().any(|one| one.overlaps(disk))
 }
 
-fn leads_to(disks: &[Identity], disk: &Identity) -> bool {
-    disks.iter().any(|one| one.overlaps(disk))
+/// Whether the path of this export leads to this disk now; it does where that cannot be told.
+fn leads_there(entry: &Entry, disk: &Identity) -> bool {
+    let common = Assembly::for_all(&entry.settings);
+    look(common.into_iter().collect()).iter().any(|found| match found {
+        Ok(probe) => probe.identity.overlaps(disk),
+        Err(error) => !error.is_missing(),
+    })
 }

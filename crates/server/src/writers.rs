@@ -32,6 +32,12 @@ impl Writer {
         Self { who, exclusive: false, stays: Some(export.to_string()) }
     }
 
+    /// Sessions that are being ended.
+    #[must_use]
+    pub fn leaver(export: &ExportName) -> Self {
+        Self { who: format!("a session of {export} that is being ended"), exclusive: false, stays: None }
+    }
+
     /// What to do where another one waits for its disk.
     #[must_use]
     pub fn way_out(&self) -> String {

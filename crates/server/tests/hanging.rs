@@ -5,7 +5,7 @@
 mod common;
 
 use common::frozen::{Frozen, wait_until_stuck};
-use common::{BLOCK, server};
+use common::{BLOCK, point, server};
 use std::fs;
 use std::time::{Duration, Instant};
 use testkit::spec::{CMD_WRITE, REP_ERR_POLICY};
@@ -60,5 +60,53 @@ fn a_request_that_hangs_keeps_its_successor_offline_and_nobody_else() {
     assert_eq!(fs::read(&old).expect("old")[..BLOCK], [1; BLOCK], "nothing of the new one");
     assert!(!server.open_paths().contains(&old), "the old disk is let go");
     server.reload().expect_complete();
+    drop(server);
+}
+
+/// P2: a request that hangs may still arrive at its disk, so whoever comes to that disk waits: who was kept out of it until
+/// then, from the beginning of the fence on, and who comes by another path.
+#[test]
+fn nobody_comes_to_a_disk_to_which_a_request_hangs() {
+    let Some(frozen) = Frozen::new() else {
+        return skip_or_fail("nobody_comes_to_a_disk", "root, mkfs.ext4, fsfreeze and a loop device");
+    };
+    let setup = server();
+    let (disk, own, link) =
+        (frozen.mount().join("disk.img"), setup.dir().join("own.img"), setup.dir().join("link"));
+    for path in [&disk, &own] {
+        fs::write(path, [0; 4 * BLOCK]).expect("a disk");
+    }
+    point(&link, &own);
+    let server = setup.start();
+    let frozen = frozen;
+    server.write_export("writes", &disk, "exclusive = true");
+    server.write_export("moves", &link, "");
+    server.reload().expect_complete();
+    server.write_export("waits", &disk, "exclusive = true");
+    assert_eq!(server.reload().closing.kept, 1);
+    let mut stuck = server.open("writes");
+    stuck.write(0, &[1; BLOCK]).expect("it works");
+    stuck.flush().expect("flushed");
+    assert!(frozen.freeze("-f"));
+    stuck.send_request(0, CMD_WRITE, 77, BLOCK as u64, BLOCK as u32, &[2; BLOCK]).expect("sent");
+    wait_until_stuck(&server);
+    fs::remove_file(server.conf("writes.conf")).expect("removed");
+    std::thread::scope(|scope| {
+        let reload = scope.spawn(|| server.reload());
+        let fenced = |line: &str| line.contains("MIGRATEKIT: session fenced");
+        assert!(server.wait_for(fenced, Duration::from_secs(10)).is_some());
+        let (_, why) = server.connect().go("waits").expect_err("its disk is not free yet");
+        assert!(why.contains("a reload is under way"), "{why}");
+        assert_eq!(reload.join().expect("it ends").closing.outcome, Outcome::Incomplete);
+    });
+    point(&link, &disk);
+    for name in ["waits", "moves"] {
+        let (_, why) = server.connect().go(name).expect_err("its disk is not free");
+        assert!(why.contains("hangs, and this export must wait for its end"), "{why}");
+    }
+    assert!(frozen.freeze("-u"));
+    let released = |line: &str| line.contains("MIGRATEKIT: export released");
+    assert!(server.wait_for(released, Duration::from_secs(10)).is_some());
+    server.open("waits").write(0, &[3; BLOCK]).expect("the disk is free");
     drop(server);
 }

@@ -87,6 +87,7 @@ impl Medium {
         let size = file.store.geometry().size;
         let probe = Probe { identity: file.identity.clone(), size, kind: Kind::File, device: None };
         state.seen.entry(assembly.path.clone()).or_insert(probe);
+        state.judged |= self.storage.client.is_none();
         known.becomes(file.identity.clone());
         Ok(())
     }

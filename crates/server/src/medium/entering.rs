@@ -4,7 +4,7 @@
 use super::guard::DiskGuard;
 use super::{Known, Medium, Offline, Open, State};
 use crate::assemble::{self, Assembled, Assembly};
-use crate::rivals::{Entrance, Rivals};
+use crate::rivals::Rivals;
 use session::{Entered, Export, Limits, Offer, Sitter};
 use std::path::Path;
 use std::sync::atomic::Ordering;
@@ -140,12 +140,12 @@ impl Medium {
         rivals: &Rivals<'_>,
     ) -> Result<(), Closed> {
         let passed = self.pass(rivals, &open.assembly, &open.identity.now());
-        let _entrance = passed.map_err(Closed::Because)?;
         let mut state = self.lock();
         // Also where a fence has begun since it was let in: it waits with those who come now.
         if state.closed || state.offline.is_some() {
             return Err(Closed::Replaced);
         }
+        let entrance = passed.map_err(Closed::Because)?;
         if state.read_only && open.assembly.access == Access::ReadWrite {
             export.seats.read_only_now.store(true, Ordering::SeqCst);
         }
@@ -161,27 +161,15 @@ impl Medium {
             if self.storage.client.is_none() {
                 state.found = Some(opened.clone());
             }
-            state.seen.entry(open.assembly.path.clone()).or_insert(opened);
+            let seen = state.seen.entry(open.assembly.path.clone()).or_insert(opened);
+            let is_it = seen.identity.same_disk(&open.identity.now());
+            // Whoever writes has been judged by now.
+            state.judged |= is_it && entrance.is_some() && self.storage.client.is_none();
         }
         state.open.retain(|open| open.export.strong_count() > 0 || !open.seats.is_empty());
         state.open.push(open);
         self.forget_files(&mut state);
         Ok(())
-    }
-
-    /// Whoever comes to write on a disk that others have for themselves is refused (P5).
-    pub(super) fn pass<'a>(
-        &self,
-        rivals: &Rivals<'a>,
-        assembly: &Assembly,
-        disk: &Identity,
-    ) -> Result<Option<Entrance<'a>>, String> {
-        let writes = assembly.access == Access::ReadWrite && self.storage.changes.reach_the_path();
-        if !writes || disk.to_be_created() {
-            return Ok(None);
-        }
-        let judged = self.lock().seen.get(&assembly.path).is_some_and(|seen| seen.identity.same_disk(disk));
-        rivals.pass(disk, judged).map(Some)
     }
 
     /// Files follow their path, so one of a client that has gone is of no use to remember; there may be many.

@@ -3,9 +3,8 @@
 use super::{Medium, Offline};
 use crate::assemble::Assembly;
 use std::sync::PoisonError;
-use std::sync::atomic::Ordering;
 use std::time::SystemTime;
-use store::{Access, Identity, Probe};
+use store::Probe;
 use wire::TransmissionFlags;
 
 /// What is known without looking.
@@ -65,45 +64,6 @@ impl Medium {
         if self.storage.client.is_none() && !assembly.is_nowhere() {
             self.lock().found = Some(found);
         }
-    }
-
-    /// The disks at its path that sessions may write to now.
-    #[must_use]
-    pub fn written(&self) -> Vec<Identity> {
-        if !self.storage.changes.reach_the_path() {
-            return Vec::new();
-        }
-        let state = self.lock();
-        let writes = |open: &&super::Open| {
-            open.assembly.access == Access::ReadWrite
-                && !open.seats.read_only_now.load(Ordering::SeqCst)
-                && !open.seats.sitters().is_empty()
-        };
-        state.open.iter().filter(writes).map(|open| open.identity.now()).collect()
-    }
-
-    /// The disks at its path that are open for writing, by sessions and by those who are just coming in.
-    #[must_use]
-    pub fn open_for_writing(&self) -> Vec<Identity> {
-        if !self.storage.changes.reach_the_path() {
-            return Vec::new();
-        }
-        let writes = |open: &&super::Open| {
-            open.assembly.access == Access::ReadWrite
-                && open.export.strong_count() > 0
-                && !open.seats.read_only_now.load(Ordering::SeqCst)
-        };
-        self.lock().open.iter().filter(writes).map(|open| open.identity.now()).collect()
-    }
-
-    /// The disks that the next client may write to: those that the last reload judged, and those that were there first.
-    #[must_use]
-    pub fn writable(&self) -> Vec<Identity> {
-        let state = self.lock();
-        if state.read_only || !self.storage.changes.reach_the_path() {
-            return Vec::new();
-        }
-        state.seen.values().map(|seen| seen.identity.clone()).collect()
     }
 
     /// All stores that are open now, as a medium of their own, to be fenced. Nobody enters before that is done.
