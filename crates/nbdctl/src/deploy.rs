@@ -4,6 +4,7 @@
 //! replaces, restarts and verifies, and goes back by itself where any of it fails. Each step is logged by `work.rs`. `back.rs`
 //! is the same with a backup in the place of the new program.
 
+mod again;
 mod arguments;
 mod attributes;
 mod back;
@@ -18,11 +19,15 @@ mod process;
 mod program;
 mod rehearsal;
 mod replace;
+mod restart;
 mod room;
 mod service;
 mod sighup;
+mod sockets;
 mod state;
 mod steps;
+mod stop;
+mod strangers;
 mod target;
 mod verify;
 mod which;
@@ -31,9 +36,10 @@ mod work;
 use crate::args::{Deploy, Place, Rollback};
 use crate::exit::Exit;
 use crate::output::Output;
+use again::Again;
 use backup::Manifest;
 use jiff::Timestamp;
-use listing::{Announced, Served, promised};
+use listing::{Served, promised};
 use look::{Scene, look};
 use preflight::{Facts, Verdict, decide};
 use program::{Kind, Program, compare_with_sums};
@@ -44,7 +50,6 @@ use std::cell::Cell;
 use std::fs;
 use std::path::Path;
 use steps::{AfterFailing, Job};
-use verify::{Expected, verify};
 use work::Work;
 
 /// What the server reads where nothing is said.
@@ -108,7 +113,7 @@ const DRY: &str = "a dry run: nothing was touched, and nothing speaks against it
 fn about(exit: Exit) -> &'static str {
     match exit {
         Exit::Done => "all of it is done, and was seen",
-        Exit::Partly => "it failed, and what was there before serves",
+        Exit::Partly => "it failed, and it is as it was before",
         other => other.about(),
     }
 }
@@ -131,15 +136,16 @@ fn put_in_place(work: &mut Work<'_, '_>, wanted: &Deploy) -> Result<Exit, String
     work.say(compare_with_sums(&path, &new.sha256)?);
     let mut scene = look(work, place, None)?;
     scene.startup = Some(scene.ask_for_startup(&path, place)?);
+    strangers::look(work, &mut scene)?;
     scene.look_at_exports(work);
-    if new.sha256 == scene.in_place.sha256 {
-        return in_place_already(work, &scene, place);
-    }
-    let verdict = preflight(work, &scene, &new, place)?;
-    let manifest = manifest("deploy", &scene, &new, place, scene.served());
     let promised = || scene.startup.as_ref().map(|startup| promised(startup, new.kind));
     let exports = scene.now.clone().or_else(promised).unwrap_or_default();
     let before = Served { exports, ..scene.served() };
+    if new.sha256 == scene.in_place.sha256 {
+        return Again { scene: &scene, wanted: before, left: None }.carry_out(work, place);
+    }
+    let verdict = preflight(work, &scene, &new, place)?;
+    let manifest = manifest("deploy", &scene, &new, place, scene.served());
     let job = Job {
         scene: &scene,
         new: &new,
@@ -151,45 +157,11 @@ fn put_in_place(work: &mut Work<'_, '_>, wanted: &Deploy) -> Result<Exit, String
         dir: &place.backups,
         finishes: false,
         after_failing: Some(AfterFailing::of(&scene)),
+        serves: true,
         may_cut: place.yes,
         restarted: Cell::new(false),
     };
     carry_out(work, &job, &verdict, place)
-}
-
-/// Nothing is left to do but to see that it serves.
-fn in_place_already(work: &mut Work<'_, '_>, scene: &Scene, place: &Place) -> Result<Exit, String> {
-    let target = scene.target.path.display();
-    work.say(format!("{} is in place already", scene.in_place));
-    let Some(process) = &scene.process else {
-        return Err(format!(
-            "{target} has these bytes already, and no server runs: start it ({})",
-            scene.manager
-        ));
-    };
-    if !scene.runs_bytes_of(&scene.in_place) {
-        return Err(format!(
-            "{target} has these bytes already, and process {} executes another file: restart it ({})",
-            process.pid, scene.manager
-        ));
-    }
-    if place.dry_run {
-        work.say("it would be verified, and nothing else");
-        return Ok(Exit::Done);
-    }
-    work.step("verify")?;
-    let (before, announced) = (scene.served(), Announced::default());
-    let expected = Expected {
-        scene,
-        program: &scene.in_place,
-        before: &before,
-        announced: &announced,
-        gone: None,
-        sighup: scene.settled,
-    };
-    verify(work, &expected)?;
-    work.say("done: it was in place, and serves");
-    Ok(Exit::Done)
 }
 
 fn preflight(
@@ -198,23 +170,41 @@ fn preflight(
     coming: &Program,
     place: &Place,
 ) -> Result<Verdict, String> {
-    work.step("preflight")?;
     let size = |path: &Path| fs::metadata(path).map(|file| file.len()).unwrap_or(0);
     let (for_backup, for_target) =
         needed(size(&scene.target.path), size(&coming.path), &scene.target.path, &place.backups);
     let facts = Facts {
-        coming: coming.kind,
+        room_for_backup: (free(&place.backups)?, for_backup),
+        room_for_target: (free(&scene.target.path)?, for_target),
+        obstacles: [scene.orphans(), obstacles(&scene.target.path, &place.backups)].concat(),
+        ..facts(scene, coming.kind)
+    };
+    judge(work, &facts, place)
+}
+
+/// Of a restart alone: no file is written.
+fn preflight_of_restart(work: &mut Work<'_, '_>, scene: &Scene, place: &Place) -> Result<Verdict, String> {
+    judge(work, &facts(scene, scene.in_place.kind), place)
+}
+
+fn facts(scene: &Scene, coming: Kind) -> Facts<'_> {
+    Facts {
+        coming,
         startup: scene.startup.as_ref(),
         now: scene.now.as_deref(),
         clients: &scene.clients,
-        room_for_backup: (free(&place.backups)?, for_backup),
-        room_for_target: (free(&scene.target.path)?, for_target),
-        obstacles: obstacles(&scene.target.path, &place.backups),
-    };
-    if let Some(startup) = &scene.startup {
+        room_for_backup: (0, 0),
+        room_for_target: (0, 0),
+        obstacles: scene.orphans(),
+    }
+}
+
+fn judge(work: &mut Work<'_, '_>, facts: &Facts<'_>, place: &Place) -> Result<Verdict, String> {
+    work.step("preflight")?;
+    if let Some(startup) = facts.startup {
         startup.warnings.iter().for_each(|warning| work.say(format!("# {warning}")));
     }
-    let verdict = decide(&facts);
+    let verdict = decide(facts);
     match verdict.changes.is_empty() {
         true => work.say("no export will be another than now"),
         false => verdict.changes.iter().for_each(|change| work.say(change)),
@@ -251,6 +241,7 @@ fn manifest(verb: &str, scene: &Scene, to: &Program, place: &Place, served: Serv
         manager: scene.manager.clone(),
         config: scene.config.clone(),
         pid_file: scene.pid_file.clone(),
+        ran: scene.process.is_some(),
         attributes: Some(scene.attributes.clone()),
         startup: scene.startup.clone(),
         listens,
