@@ -34,6 +34,11 @@ pub fn original() -> Option<PathBuf> {
     (usage.starts_with("This is nbd-server version 3.24\n") && !usage.contains("enhanced")).then_some(path)
 }
 
+/// For a shell, before the command that starts a server.
+fn at_once() -> String {
+    testkit::starts_at_once().map(|library| format!("LD_PRELOAD={}", library.display())).unwrap_or_default()
+}
+
 impl Machine {
     /// With these exports, each on a disk of its own bytes; the original serves them. None where there is no original.
     pub fn new(exports: &[&str]) -> Option<Self> {
@@ -60,7 +65,8 @@ impl Machine {
             "#!/bin/sh\nset -e\nfor file in {dir}/pid {dir}/other-pid; do\n  [ -s $file ] || continue\n  \
              pid=$(cat $file)\n  kill $pid 2>/dev/null || true\n  \
              while readlink /proc/$pid/exe >/dev/null; do sleep 0.02; done\n  rm -f $file\ndone\n\
-             exec {dir}/bin/nbd-server -C {dir}/config -p {dir}/pid\n"
+             {} exec {dir}/bin/nbd-server -C {dir}/config -p {dir}/pid\n",
+            at_once()
         );
         machine.script("restart", &restart);
         machine.restart();
