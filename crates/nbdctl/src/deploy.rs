@@ -10,9 +10,11 @@ mod back;
 mod backup;
 mod clients;
 mod command;
+mod leads;
 mod listing;
 mod look;
 mod nbd;
+mod original;
 mod preflight;
 mod process;
 mod program;
@@ -202,10 +204,15 @@ fn preflight(
     let size = |path: &Path| fs::metadata(path).map(|file| file.len()).unwrap_or(0);
     let (for_backup, for_target) =
         needed(size(&scene.target.path), size(&coming.path), &scene.target.path, &place.backups);
+    let startup = scene.startup_as(coming.kind);
+    let now = scene.now.as_deref();
     let facts = Facts {
         coming: coming.kind,
-        startup: scene.startup.as_ref(),
-        now: scene.now.as_deref(),
+        running: scene.runs.as_ref().map(|runs| runs.kind),
+        startup: startup.as_ref(),
+        twice: scene.startup.as_ref().map(original::twice).unwrap_or_default(),
+        leads: startup.as_ref().map(|startup| leads::compare(now.unwrap_or_default(), startup)),
+        now,
         clients: &scene.clients,
         room_for_backup: (free(&place.backups)?, for_backup),
         room_for_target: (free(&scene.target.path)?, for_target),
@@ -215,10 +222,7 @@ fn preflight(
         startup.warnings.iter().for_each(|warning| work.say(format!("# {warning}")));
     }
     let verdict = decide(&facts);
-    match verdict.changes.is_empty() {
-        true => work.say("no export will be another than now"),
-        false => verdict.changes.iter().for_each(|change| work.say(change)),
-    }
+    verdict.about_exports().iter().for_each(|line| work.say(line));
     verdict.asks.iter().for_each(|ask| work.say(format!("! {ask}")));
     if !verdict.refused.is_empty() {
         return Err(verdict.refused.join("\n"));

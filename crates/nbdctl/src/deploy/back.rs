@@ -1,8 +1,9 @@
 //! `rollback`: a program comes back that was replaced, and a run that was broken off is finished by it.
 
 use super::backup::{self, Manifest};
+use super::listing::{Served, promised};
 use super::look::{Scene, look};
-use super::preflight::lost;
+use super::preflight::since;
 use super::program::{Kind, Program};
 use super::state::{self, State};
 use super::steps::{AfterFailing, Job};
@@ -164,14 +165,20 @@ fn go_back(
     let asked_to_cut = place.yes;
     let place = &Place { yes: place.yes || (finishes && !cuts), ..place.clone() };
     let mut verdict = preflight(work, scene, old, place)?;
+    let startup = scene.startup_as(old.kind);
     let before = match &course.begins {
         Begins::Anew(_) if scene.now.is_some() => scene.served(),
+        // Nobody serves: what came to be configured since is what a start is judged by.
+        Begins::Anew(_) if scene.process.is_none() && startup.is_some() => Served {
+            exports: startup.iter().flat_map(|startup| promised(startup, old.kind)).collect(),
+            listens: Vec::new(),
+        },
         Begins::Anew(_) | Begins::InDeploy => chosen.served(),
         Begins::InRollback(own) => own.served(),
     };
-    if finishes {
-        verdict.announced.lost.extend(lost(scene.startup.as_ref(), &before.exports));
-    }
+    let since = since(startup.as_ref(), &before.exports);
+    verdict.announced.lost.extend(since.lost);
+    verdict.announced.resized.extend(since.resized);
     let mut manifest = manifest("rollback", scene, old, place, before.clone());
     let after_failing = match &course.begins {
         Begins::Anew(half) => {

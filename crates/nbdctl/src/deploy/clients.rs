@@ -5,6 +5,7 @@ use super::process::{self, Process};
 use std::collections::HashMap;
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::Path;
 
 /// A connection that is established, in the tables of the kernel.
 const ESTABLISHED: &str = "01";
@@ -26,6 +27,24 @@ pub fn of(server: &Process) -> Vec<String> {
         .chain(children)
         .flat_map(|one| connections(one, &peers, one.pid != server.pid))
         .collect()
+}
+
+/// The child that 3.24 has for this client; none where it cannot be told from others.
+pub fn child_of(server: &Process, peer: &str) -> Option<Process> {
+    let peers = peers(server.pid);
+    let all = process::all();
+    let is_for = |one: &&Process| {
+        one.parent == server.pid && one.descriptors().iter().any(|link| is_socket_of(link, &peers, peer))
+    };
+    let mut found = all.values().filter(is_for);
+    let child = found.next()?;
+    found.next().is_none().then(|| child.clone())
+}
+
+fn is_socket_of(link: &Path, peers: &HashMap<String, String>, peer: &str) -> bool {
+    let link = link.to_string_lossy();
+    let inode = link.strip_prefix("socket:[").and_then(|link| link.strip_suffix(']'));
+    inode.and_then(|inode| peers.get(inode)).is_some_and(|other| other == peer)
 }
 
 /// The peers of connections, by the number of the socket.

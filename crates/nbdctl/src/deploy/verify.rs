@@ -103,7 +103,8 @@ fn check_exports(work: &mut Work<'_, '_>, expected: &Expected<'_>, process: &Pro
         return Ok(());
     }
     wait_for_answers(work, expected, process, &addresses)?;
-    let seen = listing::see(&addresses, scene.startup.as_ref(), expected.program.kind)?;
+    let seen =
+        listing::see(&addresses, scene.startup_as(expected.program.kind).as_ref(), expected.program.kind)?;
     seen.notes.iter().for_each(|note| work.say(format!("exports: {note}")));
     seen.exports.iter().for_each(|export| work.say(format!("export: {export}")));
     let worse = listing::worse(&expected.before.exports, &seen.exports, expected.announced);

@@ -4,6 +4,7 @@
 
 mod addresses;
 mod broken;
+mod disks;
 mod failing;
 mod kept;
 mod killed;

@@ -1,7 +1,7 @@
 use super::*;
 
 fn seen(name: &str, size: u64, reading: Reading) -> Seen {
-    Seen { name: name.into(), size: Some(size), reading }
+    Seen { name: name.into(), size: Some(size), reading, disk: None }
 }
 
 fn failed() -> Reading {
@@ -105,6 +105,7 @@ fn where_no_server_ran_what_is_announced_must_be_served() {
             StartupExport { name: "b".into(), ..export(&["prerun"]) },
             StartupExport { name: "c".into(), unavailable: Some("no such file".into()), ..export(&[]) },
         ],
+        twice: Vec::new(),
         listening: None,
     };
     let promised = promised(&startup, Kind::Enhanced);
