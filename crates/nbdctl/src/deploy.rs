@@ -56,15 +56,32 @@ const SERVICE: &str = "nbd-server";
 
 /// `deploy`
 pub fn deploy(wanted: &Deploy, output: &mut Output) -> Exit {
-    begin("deploy", &wanted.place, output, |work| put_in_place(work, wanted))
+    let place = match anywhere(&wanted.place, output) {
+        Ok(place) => place,
+        Err(exit) => return exit,
+    };
+    let wanted = Deploy { place, ..wanted.clone() };
+    begin("deploy", &wanted.place, output, |work| put_in_place(work, &wanted))
 }
 
 /// `rollback`
 pub fn rollback(wanted: &Rollback, output: &mut Output) -> Exit {
+    let place = match anywhere(&wanted.place, output) {
+        Ok(place) => place,
+        Err(exit) => return exit,
+    };
     if wanted.list {
-        return list(&wanted.place.backups, output);
+        return list(&place.backups, output);
     }
-    begin("rollback", &wanted.place, output, |work| back::put_back(work, wanted))
+    let wanted = Rollback { place, ..wanted.clone() };
+    begin("rollback", &wanted.place, output, |work| back::put_back(work, &wanted))
+}
+
+fn anywhere(place: &Place, output: &mut Output) -> Result<Place, Exit> {
+    place.anywhere().map_err(|error| {
+        output.complain(format!("this directory is not known: {error}"));
+        Exit::Refused
+    })
 }
 
 /// Opens the log, and says how it ended. Whatever `run` refuses, nothing was touched.

@@ -1,6 +1,7 @@
 //! Programs that are run: bounded in time, and what was run and what it answered is logged.
 
 use super::work::{TICK, Work};
+use crate::text::for_shell;
 use rustix::fs::{MemfdFlags, memfd_create};
 use rustix::process::{Pid, Signal, kill_process_group};
 use std::ffi::OsStr;
@@ -48,12 +49,17 @@ pub fn ask(program: impl AsRef<OsStr>, args: &[&str], dir: Option<&Path>) -> Res
     run(command, LOOK, &|| Ok(()))
 }
 
+/// Words as one line, which a shell takes as they are.
+pub fn line(words: &[&str]) -> String {
+    words.iter().map(|word| for_shell(word)).collect::<Vec<_>>().join(" ")
+}
+
 /// Has a program do something: the log tells what, and how it ended.
 ///
 /// # Errors
 /// It cannot be run, does not end in time, or fails.
 pub fn carry_out(work: &mut Work<'_, '_>, words: &[&str]) -> Result<Ran, String> {
-    let line = words.join(" ");
+    let line = line(words);
     work.say(format!("run: {line}"));
     let (program, args) = words.split_first().ok_or("no command")?;
     let mut command = Command::new(program);

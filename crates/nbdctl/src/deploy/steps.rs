@@ -2,10 +2,12 @@
 
 use super::attributes::Attributes;
 use super::backup::{self, Manifest};
+use super::command::line;
 use super::listing::{Announced, Served};
 use super::look::Scene;
 use super::program::{Kind, Program, sha256};
 use super::replace;
+use super::service::Manager;
 use super::state::State;
 use super::verify::{Expected, verify};
 use super::work::Work;
@@ -251,7 +253,7 @@ impl Job<'_> {
     }
 
     fn stranded(&self, work: &mut Work<'_, '_>) -> Exit {
-        let (target, backup) = (self.scene.target.path.display(), self.manifest.backup.display());
+        let (target, backup) = (&self.scene.target.path, &self.manifest.backup);
         work.say("AN OPERATOR IS NEEDED: it is not known what serves");
         if self.back_to != self.manifest.backup {
             work.say(format!(
@@ -259,11 +261,41 @@ impl Job<'_> {
                 self.back_to.display()
             ));
         }
-        work.say(format!("what was there before is in {backup}; by hand: cp -a {backup} {target}.old && mv {target}.old {target} && {}", self.scene.manager));
+        let by_hand = by_hand(backup, target, &self.scene.manager);
+        work.say(format!("what was there before is in {}; by hand: {by_hand}", backup.display()));
         Exit::Stranded
     }
 }
 
+/// What an operator gives to a shell.
+fn by_hand(backup: &Path, target: &Path, manager: &Manager) -> String {
+    let (backup, target) = (backup.display().to_string(), target.display().to_string());
+    let beside = format!("{target}.old");
+    let copy = line(&["cp", "-a", &backup, &beside]);
+    format!("{copy} && {} && {manager}", line(&["mv", &beside, &target]))
+}
+
 fn is_socket(path: &Path) -> bool {
     fs::symlink_metadata(path).is_ok_and(|what| what.file_type().is_socket())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_to_be_done_by_hand_is_what_a_shell_does() {
+        let dir = std::env::temp_dir().join(format!("nbdctl by 'hand' \"{}\"", std::process::id()));
+        fs::create_dir_all(&dir).expect("a directory");
+        let at = |name: &str| dir.join(name);
+        fs::write(at("the copy"), "old").expect("written");
+        fs::write(at("target"), "new").expect("written");
+        let restart = line(&["touch", &at("it's restarted").display().to_string()]);
+        let line = by_hand(&at("the copy"), &at("target"), &Manager::Command(restart));
+        let status = std::process::Command::new("sh").args(["-c", &line]).current_dir("/").status();
+        assert!(status.expect("sh").success(), "{line}");
+        assert_eq!(fs::read(at("target")).expect("read"), b"old");
+        assert!(at("it's restarted").exists(), "{line}");
+        fs::remove_dir_all(dir).expect("removed");
+    }
 }
