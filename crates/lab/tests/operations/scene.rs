@@ -118,6 +118,8 @@ impl<'a> Scene<'a> {
             }
             "the original is in place" => {
                 assert_eq!(self.appliance.sh(SUM).ok(), self.original);
+                // It writes its number a little later.
+                self.appliance.wait_for("test -s /run/nbd-server.pid");
                 let runs = self.appliance.sh("sha256sum < /proc/$(cat /run/nbd-server.pid)/exe").ok();
                 assert_eq!(runs, self.original, "and runs");
             }

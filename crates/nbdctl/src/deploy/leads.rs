@@ -126,6 +126,8 @@ fn leads_to_its_path(export: &StartupExport) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::io::Read;
+    use std::process::Stdio;
 
     #[test]
     fn two_names_of_one_disk_are_one_disk_and_a_file_in_its_place_is_another() {
@@ -150,14 +152,10 @@ mod tests {
         fs::create_dir_all(&dir).expect("a directory");
         let holding = |names: [&str; 2]| {
             let mut child = std::process::Command::new("sh");
-            child.current_dir(&dir).args(["-c", "exec 3>>\"$0\" 4>>\"$1\"; exec cat"]).args(names);
-            child.stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::null());
-            let mut child = child.stderr(std::process::Stdio::null()).spawn().expect("sh");
-            let runs =
-                || fs::read_link(format!("/proc/{}/exe", child.id())).is_ok_and(|exe| exe.ends_with("cat"));
-            while !runs() {
-                std::thread::yield_now();
-            }
+            child.current_dir(&dir).args(["-c", "exec 3>>\"$0\" 4>>\"$1\"; echo; read word"]).args(names);
+            child.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+            let mut child = child.spawn().expect("sh");
+            child.stdout.as_mut().expect("a pipe").read_exact(&mut [0]).expect("it has them open");
             let found = open_in(child.id());
             drop(child.stdin.take());
             child.wait().expect("it ends");

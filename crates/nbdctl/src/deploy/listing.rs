@@ -167,6 +167,10 @@ fn see_at(
     let in_order =
         || startup.into_iter().flat_map(|startup| &startup.exports).map(|export| export.name.clone());
     let mut notes = vec![format!("seen at {address}")];
+    let unopened = |why: &str| {
+        let why = why.to_owned();
+        move |name| Seen { name, size: None, reading: Reading::Untried(why.clone()), disk: None }
+    };
     let names: Vec<String> = match list {
         List::Names(names) => names,
         List::Denied(why) => {
@@ -177,11 +181,25 @@ fn see_at(
         }
         List::WantsTls => {
             notes.push("it wants TLS, which is not spoken here: no export can be seen".into());
-            Vec::new()
+            return Listing { exports: in_order().map(unopened("it wants TLS")).collect(), notes };
         }
     };
-    let exports = names.into_iter().map(|name| look_at(address, name, &configured, kind, knows)).collect();
+    // Nobody is told of these in the clear.
+    let is_hidden = |name: &String| {
+        let export = configured.get(name.as_str());
+        export.is_some_and(|export| wants_tls(export) && export.unavailable.is_none())
+            && !names.contains(name)
+    };
+    let hidden: Vec<String> = in_order().filter(is_hidden).collect();
+    let mut exports: Vec<Seen> =
+        names.into_iter().map(|name| look_at(address, name, &configured, kind, knows)).collect();
+    exports.extend(hidden.into_iter().map(unopened("it is not listed without TLS")));
     Listing { exports, notes }
+}
+
+/// It is for clients with TLS only.
+fn wants_tls(export: &StartupExport) -> bool {
+    export.force_tls || export.settings.contains_key("tls_allow")
 }
 
 fn look_at(
@@ -280,7 +298,10 @@ pub fn promised(startup: &Startup, kind: Kind) -> Vec<Seen> {
     let served = startup.exports.iter().filter(|export| export.unavailable.is_none());
     served
         .map(|export| {
-            let alone = leave_alone(export, kind).or_else(|| export.force_tls.then(|| "it wants TLS".into()));
+            let guarded = || wants_tls(export).then(|| "it wants TLS".to_owned());
+            // It need not let in who looks from here.
+            let listed = || export.settings.contains_key("authfile").then(|| "it has authfile".to_owned());
+            let alone = leave_alone(export, kind).or_else(guarded).or_else(listed);
             let reading = alone.map_or(Reading::Good, Reading::Untried);
             Seen { name: export.name.clone(), size: export.size, reading, disk: None }
         })
@@ -294,6 +315,18 @@ pub struct Announced {
     pub lost: BTreeMap<String, String>,
     /// Exports that get another size.
     pub resized: BTreeMap<String, u64>,
+}
+
+/// What is to be said where none is worse.
+pub fn all_is_well(before: &[Seen], now: &[Seen], announced: &Announced) -> String {
+    if now.iter().all(|seen| matches!(seen.reading, Reading::Untried(_))) {
+        return "none was looked at".into();
+    }
+    let but = match announced.lost.len() + announced.resized.len() {
+        0 => "",
+        _ => ", but for what was announced",
+    };
+    format!("all {} are as they should be{but}", before.len())
 }
 
 /// What is worse than before; nothing where all is as it was, but for what was announced.

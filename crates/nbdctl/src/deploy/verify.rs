@@ -111,12 +111,8 @@ fn check_exports(work: &mut Work<'_, '_>, expected: &Expected<'_>, process: &Pro
     if !worse.is_empty() {
         return Err(format!("exports are worse than before: {}", worse.join("; ")));
     }
-    let announced = &expected.announced;
-    let but = match announced.lost.len() + announced.resized.len() {
-        0 => "",
-        _ => ", but for what was announced",
-    };
-    work.say(format!("exports: all {} are as they should be{but}", expected.before.exports.len()));
+    let well = listing::all_is_well(&expected.before.exports, &seen.exports, expected.announced);
+    work.say(format!("exports: {well}"));
     Ok(())
 }
 

@@ -113,7 +113,22 @@ fn what_the_original_will_not_see_is_asked_about_before_it_comes_back() {
         .run("rollback", &["--yes"])
         .ends(1, &["the original does not start without an export that it can see", "nothing was touched"]);
     fs::write(machine.config(), text).expect("written");
-    machine
-        .run("rollback", &["--yes"])
-        .ends(0, &["exports: all 3 are as they should be, but for what was announced"]);
+    machine.run("rollback", &["--yes"]).ends(0, &["exports: none was looked at\n"]);
+}
+
+/// Since the deploy the files have become others; what a start with them promises is what is asked for.
+#[test]
+fn with_no_server_running_a_rollback_is_judged_by_the_configuration_of_today() {
+    let Some(machine) = Machine::new(&["a", "b", "c"]) else { return no_original() };
+    machine.run("deploy", &[&ours()]).ends(0, &[]);
+    let pid = machine.pid().expect("it runs");
+    let _ = std::process::Command::new("kill").arg(pid.to_string()).status();
+    machine.wait("it has ended", || fs::read_link(format!("/proc/{pid}/exe")).is_err());
+    fs::write(machine.disk("a"), vec![1; SIZE as usize / 2]).expect("written");
+    fs::remove_file(machine.dir.join("conf.d/b.conf")).expect("removed");
+    let nobody = machine.dir.join("nobody");
+    fs::write(&nobody, "").expect("written");
+    machine.export("c", &machine.disk("c"), &format!("authfile = {}", nobody.display()));
+    let done = ["verify    export: a 2097152 bytes, read\n", "export: c, not to be read: ", "done: "];
+    machine.run("rollback", &[]).ends(0, &done);
 }
