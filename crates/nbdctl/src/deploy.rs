@@ -93,7 +93,7 @@ fn begin(
 ) -> Exit {
     // A dry run leaves nothing behind that was not asked for by name.
     let log = place.log.clone().or_else(|| (!place.dry_run).then(|| work::default_log(verb)));
-    let exit = match Work::begin(output, log.as_deref(), place.wait) {
+    let (exit, logged) = match Work::begin(output, log.as_deref(), place.wait) {
         Err(why) => {
             output.complain(why);
             return Exit::Refused;
@@ -111,11 +111,12 @@ fn begin(
             });
             let about = if place.dry_run && exit == Exit::Done { DRY } else { about(exit) };
             work.say(format!("{verb} ends with {}: {about}", exit.code()));
-            exit
+            (exit, work.is_logged())
         }
     };
     if let Some(log) = log {
-        output.say(format!("the log of this run is {}", log.display()));
+        let but = if logged { "" } else { ", and its end is missing there" };
+        output.say(format!("the log of this run is {}{but}", log.display()));
     }
     exit
 }
@@ -219,8 +220,11 @@ fn preflight(
 ) -> Result<Verdict, String> {
     work.step("preflight")?;
     let size = |path: &Path| fs::metadata(path).map(|file| file.len()).unwrap_or(0);
-    let (for_backup, for_target) =
-        needed(size(&scene.target.path), size(&coming.path), &scene.target.path, &place.backups);
+    let in_place = scene.in_place.sha256 == coming.sha256;
+    let (for_backup, for_target) = match in_place {
+        true => (0, 0),
+        false => needed(size(&scene.target.path), size(&coming.path), &scene.target.path, &place.backups),
+    };
     let startup = scene.startup_as(coming.kind);
     let now = scene.now.as_deref();
     let facts = Facts {
@@ -309,8 +313,12 @@ fn list(dir: &Path, output: &mut Output) -> Exit {
             Exit::Refused
         }
         Ok(found) => {
-            if found.is_empty() {
+            let unreadable = backup::unreadable(dir);
+            if found.is_empty() && unreadable.is_empty() {
                 output.say(format!("no backups in {}", dir.display()));
+            }
+            for (copy, why) in unreadable {
+                output.complain(format!("{}: nothing is known of it: {why}", copy.display()));
             }
             for one in found {
                 let (backup, verb, kind, target) =

@@ -15,6 +15,9 @@ use std::cell::Cell;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+/// What to do about a copy that is not what it was.
+const DAMAGED: &str = "that copy is damaged: --to names another backup, --list shows them; the original is in its package too (`apt-get install --reinstall nbd-server`)";
+
 /// What is left to do.
 struct Course {
     /// What comes back, and how things were when it was replaced.
@@ -49,8 +52,11 @@ pub fn put_back(work: &mut Work<'_, '_>, wanted: &Rollback) -> Result<Exit, Stri
         },
         None => {
             let found = backup::all(&place.backups)?;
-            let chosen = backup::choose(&found, wanted.to.as_deref(), target.as_deref())?;
-            Course { chosen, begins: Begins::Anew(None) }
+            let chosen = backup::choose(&found, wanted.to.as_deref(), target.as_deref());
+            if wanted.to.is_none() {
+                backup::none_is_newer(chosen.as_ref().ok(), &backup::unreadable(&place.backups))?;
+            }
+            Course { chosen: chosen?, begins: Begins::Anew(None) }
         }
     };
     let chosen = &course.chosen;
@@ -58,7 +64,7 @@ pub fn put_back(work: &mut Work<'_, '_>, wanted: &Rollback) -> Result<Exit, Stri
         let (backup, of, target) = (chosen.backup.display(), chosen.target.display(), target.display());
         return Err(format!("{backup} is a backup of {of}, and not of {target}"));
     }
-    backup::check(&chosen.backup, &chosen.from.sha256)?;
+    backup::check(&chosen.backup, &chosen.from.sha256).map_err(|why| format!("{why}\n{DAMAGED}"))?;
     let old = Program { path: chosen.backup.clone(), ..chosen.from.clone() };
     work.say(format!("back to: {old}, which was replaced at {}", chosen.at));
     let mut scene = look(work, place, Some(chosen))?;
