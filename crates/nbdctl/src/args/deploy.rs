@@ -30,7 +30,7 @@ pub struct Place {
     /// Where each step is logged; a new file in /var/log/nbd-server-deploy, where nothing is said
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub log: Option<PathBuf>,
-    /// Go on though sessions end by it, or an export is lost
+    /// Go on though sessions end by it, or an export is lost or becomes another
     #[arg(long)]
     pub yes: bool,
     /// Look, and say each step; change nothing
