@@ -40,7 +40,7 @@ use look::{Scene, look};
 use preflight::{Facts, Verdict, decide};
 use program::{Kind, Program, compare_with_sums};
 use rehearsal::rehearse;
-use room::{free, needed, obstacles};
+use room::{free, needed_for, obstacles};
 use state::{Lock, State};
 use std::cell::Cell;
 use std::fs;
@@ -219,12 +219,7 @@ fn preflight(
     place: &Place,
 ) -> Result<Verdict, String> {
     work.step("preflight")?;
-    let size = |path: &Path| fs::metadata(path).map(|file| file.len()).unwrap_or(0);
-    let in_place = scene.in_place.sha256 == coming.sha256;
-    let (for_backup, for_target) = match in_place {
-        true => (0, 0),
-        false => needed(size(&scene.target.path), size(&coming.path), &scene.target.path, &place.backups),
-    };
+    let (for_backup, for_target) = needed_for(&scene.in_place, coming, &scene.target.path, &place.backups);
     let startup = scene.startup_as(coming.kind);
     let now = scene.now.as_deref();
     let facts = Facts {

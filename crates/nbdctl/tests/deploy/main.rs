@@ -174,9 +174,12 @@ fn a_server_that_does_not_run_is_replaced_and_started() {
     let _ = std::process::Command::new("kill").arg(pid.to_string()).status();
     machine.wait("the original has ended", || fs::read_link(format!("/proc/{pid}/exe")).is_err());
     let config = machine.config().display().to_string();
-    machine
-        .run("deploy", &[&ours(), "--config", &config])
-        .ends(0, &["running: no server", "SIGHUP: answered"]);
+    // Nobody is told of this one in the clear.
+    machine.export("t", &machine.disk("a"), "force_tls = true");
+    machine.run("deploy", &[&ours(), "--config", &config]).ends(
+        0,
+        &["running: no server", "export: t, not read: it is not listed without TLS\n", "SIGHUP: answered"],
+    );
     machine.serves(true, &["a"]);
 }
 
