@@ -78,7 +78,10 @@ fn a_copy_or_a_manifest_that_is_damaged_is_named_and_no_older_one_comes_back_for
     machine.run("deploy", &[&ours()]).ends(0, &[]);
     machine.run("deploy", &[&machine.later_build().display().to_string()]).ends(0, &[]);
     let kept = machine.names("backups");
-    let newest = kept.iter().filter(|name| name.ends_with(".json")).next_back().expect("a manifest");
+    let newest = kept
+        .iter()
+        .rfind(|name| name.starts_with("nbd-server-") && name.ends_with(".json"))
+        .expect("a manifest");
     let manifest = machine.backups().join(newest);
     let (text, copy) = (fs::read(&manifest).expect("read"), manifest.with_extension(""));
     fs::write(&manifest, &text[..text.len() / 2]).expect("written");
