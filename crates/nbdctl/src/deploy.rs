@@ -8,6 +8,7 @@ mod arguments;
 mod attributes;
 mod back;
 mod backup;
+mod by_hand;
 mod clients;
 mod command;
 mod leads;

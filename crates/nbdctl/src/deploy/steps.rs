@@ -2,12 +2,11 @@
 
 use super::attributes::Attributes;
 use super::backup::{self, Manifest};
-use super::command::line;
+use super::by_hand::by_hand;
 use super::listing::{Announced, Served};
 use super::look::Scene;
 use super::program::{Kind, Program, sha256};
 use super::replace;
-use super::service::Manager;
 use super::state::State;
 use super::verify::{Expected, verify};
 use super::work::Work;
@@ -267,35 +266,6 @@ impl Job<'_> {
     }
 }
 
-/// What an operator gives to a shell.
-fn by_hand(backup: &Path, target: &Path, manager: &Manager) -> String {
-    let (backup, target) = (backup.display().to_string(), target.display().to_string());
-    let beside = format!("{target}.old");
-    let copy = line(&["cp", "-a", &backup, &beside]);
-    format!("{copy} && {} && {manager}", line(&["mv", &beside, &target]))
-}
-
 fn is_socket(path: &Path) -> bool {
     fs::symlink_metadata(path).is_ok_and(|what| what.file_type().is_socket())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_to_be_done_by_hand_is_what_a_shell_does() {
-        let dir = std::env::temp_dir().join(format!("nbdctl by 'hand' \"{}\"", std::process::id()));
-        fs::create_dir_all(&dir).expect("a directory");
-        let at = |name: &str| dir.join(name);
-        fs::write(at("the copy"), "old").expect("written");
-        fs::write(at("target"), "new").expect("written");
-        let restart = line(&["touch", &at("it's restarted").display().to_string()]);
-        let line = by_hand(&at("the copy"), &at("target"), &Manager::Command(restart));
-        let status = std::process::Command::new("sh").args(["-c", &line]).current_dir("/").status();
-        assert!(status.expect("sh").success(), "{line}");
-        assert_eq!(fs::read(at("target")).expect("read"), b"old");
-        assert!(at("it's restarted").exists(), "{line}");
-        fs::remove_dir_all(dir).expect("removed");
-    }
 }
