@@ -2,6 +2,7 @@
 //! without an export (D-12 of `docs/differences.md`), knows one name twice (D-36), and passes over links in `includedir`
 //! (D-37).
 
+use super::leads::Disk;
 use super::program::Kind;
 use crate::text::{name, shown};
 use control::view::{KeptBack, Problem, Startup, StartupExport};
@@ -44,6 +45,7 @@ pub fn startup_of(kind: Kind, ours: &Startup) -> Startup {
         let there = order.descriptions(ours, &export.name);
         match there.last() {
             Some(last) if last.file != export.file => *export = alone(last),
+            Some(last) if is_kept_out(last) => *export = StartupExport { unavailable: None, ..alone(last) },
             Some(_) => {}
             None => {
                 let file = export.file.clone().unwrap_or_default();
@@ -61,6 +63,33 @@ pub fn startup_of(kind: Kind, ours: &Startup) -> Startup {
     startup
 }
 
+/// Keys that keep clients from a disk, or one client's writes from another's, and what 3.24 does, which has none of them.
+const GUARDS: [(&str, &str); 4] = [
+    ("overlay", "would be written to itself"),
+    ("identity", "would be served whichever disk it is"),
+    ("exclusive", "would be served whoever else writes to it"),
+    ("tls_allow", "would be served to clients of every name"),
+];
+
+/// What keeps clients from disks in ours, and would not any more.
+pub fn unguarded(startup: &Startup) -> Vec<String> {
+    let of = |export: &StartupExport| {
+        let keys = GUARDS.iter().filter(|(key, _)| export.settings.contains_key(*key));
+        let say = |(key, what): &(&str, &str)| {
+            let (named, path) = (name(&export.name), shown(&export.path));
+            format!("{named} has {key}, which 3.24 passes over: {path} {what}")
+        };
+        keys.map(say).collect::<Vec<_>>()
+    };
+    startup.exports.iter().flat_map(of).collect()
+}
+
+/// Ours keeps it out by a key that 3.24 does not know.
+fn is_kept_out(export: &StartupExport) -> bool {
+    let guarded = ["identity", "exclusive"].iter().any(|key| export.settings.contains_key(*key));
+    export.unavailable.is_some() && guarded && Disk::at(&export.path).is_some()
+}
+
 /// The names that several files describe, and where they lead.
 pub fn twice(ours: &Startup) -> Vec<Twice> {
     let order = Order::of(ours);
@@ -68,10 +97,9 @@ pub fn twice(ours: &Startup) -> Vec<Twice> {
     let mut all: BTreeMap<&str, Twice> = BTreeMap::new();
     for (one, winner) in ours.twice.iter().filter_map(|one| Some((one, winner(one)?))) {
         let there = order.descriptions(ours, &one.name);
-        let disks =
-            described(ours, &one.name).map(|one| (one.path.as_str(), super::leads::Disk::at(&one.path)));
+        let disks = described(ours, &one.name).map(|one| (one.path.as_str(), Disk::at(&one.path)));
         let disks: Vec<_> = disks.collect();
-        let is_first = |(path, disk): &(&str, Option<super::leads::Disk>)| match (disk, &disks[0].1) {
+        let is_first = |(path, disk): &(&str, Option<Disk>)| match (disk, &disks[0].1) {
             (Some(disk), Some(first)) => disk.is(first),
             _ => *path == disks[0].0,
         };

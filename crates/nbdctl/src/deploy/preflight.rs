@@ -2,7 +2,7 @@
 
 use super::leads::Lead;
 use super::listing::{Announced, Reading, Seen};
-use super::original::Twice;
+use super::original::{Twice, unguarded};
 use super::program::Kind;
 use crate::text::{counted, name, shown};
 use crate::words::problem;
@@ -62,6 +62,9 @@ pub fn decide(facts: &Facts<'_>) -> Verdict {
     }
     if let Some(startup) = facts.startup {
         judge_start(facts.coming, startup, &mut verdict);
+        if facts.coming == Kind::Original && facts.running != Some(Kind::Original) {
+            verdict.asks.extend(unguarded(startup));
+        }
         facts.twice.iter().for_each(|twice| judge_twice(facts, twice, &mut verdict));
         match (facts.running, facts.now) {
             (Some(_), None) => verdict.unseen = served(startup),

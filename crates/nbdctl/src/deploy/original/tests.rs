@@ -122,3 +122,26 @@ fn what_stands_behind_a_link_is_not_there_for_the_original_and_without_any_it_do
     broken.kept_back = vec![KeptBack { exports: Vec::new(), problem }];
     assert_eq!(startup_of(Kind::Original, &broken).kept_back, [], "it does not read it");
 }
+
+#[test]
+fn what_ours_keeps_out_by_a_key_of_its_own_the_original_serves_and_that_is_said() {
+    let files = Files::new("guards");
+    fs::write(files.0.join("one"), "1").expect("written");
+    let with = |key: &str, path: &str| StartupExport {
+        unavailable: Some("another disk".into()),
+        settings: BTreeMap::from([(key.to_owned(), "x".to_owned())]),
+        ..files.export(key, "main", path)
+    };
+    let ours = files
+        .startup(vec![with("identity", "one"), with("exclusive", "none"), with("flush", "one")], Vec::new());
+    let then = startup_of(Kind::Original, &ours);
+    let served: Vec<bool> = then.exports.iter().map(|export| export.unavailable.is_none()).collect();
+    assert_eq!(served, [true, false, false]);
+    let said = unguarded(&ours);
+    let one = files.at("one");
+    assert_eq!(
+        said[0],
+        format!("identity has identity, which 3.24 passes over: {one} would be served whichever disk it is")
+    );
+    assert_eq!(said.len(), 2);
+}

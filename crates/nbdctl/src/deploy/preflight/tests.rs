@@ -214,3 +214,15 @@ fn what_was_seen_long_ago_need_not_be_as_it_was_then() {
     assert_eq!(since.lost.keys().collect::<Vec<_>>(), ["gone"]);
     assert_eq!(since.resized, BTreeMap::from([("a".into(), 4096)]));
 }
+
+#[test]
+fn a_disk_that_only_ours_guards_is_asked_about_where_the_original_comes_back() {
+    let settings = BTreeMap::from([("overlay".to_owned(), "/over".to_owned())]);
+    let (startup, now) = (startup(vec![StartupExport { settings, ..export("a", None) }]), []);
+    let asks = |coming, running| decide(&Facts { coming, running, ..facts(&startup, &now) }).asks;
+    let said = "a has overlay, which 3.24 passes over: /dev/a would be written to itself";
+    assert_eq!(asks(Kind::Original, Some(Kind::Enhanced)), [said]);
+    assert_eq!(asks(Kind::Original, None), [said]);
+    assert_eq!(asks(Kind::Original, Some(Kind::Original)).len(), 0, "it is so already");
+    assert_eq!(asks(Kind::Enhanced, Some(Kind::Original)).len(), 0);
+}
