@@ -4,6 +4,7 @@
 //! replaces, restarts and verifies, and goes back by itself where any of it fails. Each step is logged by `work.rs`. `back.rs`
 //! is the same with a backup in the place of the new program.
 
+mod again;
 mod arguments;
 mod attributes;
 mod back;
@@ -21,11 +22,15 @@ mod process;
 mod program;
 mod rehearsal;
 mod replace;
+mod restart;
 mod room;
 mod service;
 mod sighup;
+mod sockets;
 mod state;
 mod steps;
+mod stop;
+mod strangers;
 mod target;
 mod verify;
 mod which;
@@ -34,9 +39,11 @@ mod work;
 use crate::args::{Deploy, Place, Rollback};
 use crate::exit::Exit;
 use crate::output::Output;
+use again::Again;
 use backup::Manifest;
+use control::view::Startup;
 use jiff::Timestamp;
-use listing::{Announced, Served, promised};
+use listing::{Served, promised};
 use look::{Scene, look};
 use preflight::{Facts, Verdict, decide};
 use program::{Kind, Program, compare_with_sums};
@@ -47,7 +54,6 @@ use std::cell::Cell;
 use std::fs;
 use std::path::Path;
 use steps::{AfterFailing, Job};
-use verify::{Expected, verify};
 use work::Work;
 
 /// What the server reads where nothing is said.
@@ -129,7 +135,7 @@ const DRY: &str = "a dry run: nothing was touched, and nothing speaks against it
 fn about(exit: Exit) -> &'static str {
     match exit {
         Exit::Done => "all of it is done, and was seen",
-        Exit::Partly => "it failed, and what was there before serves",
+        Exit::Partly => "it failed, and it is as it was before",
         other => other.about(),
     }
 }
@@ -152,15 +158,16 @@ fn put_in_place(work: &mut Work<'_, '_>, wanted: &Deploy) -> Result<Exit, String
     work.say(compare_with_sums(&path, &new.sha256)?);
     let mut scene = look(work, place, None)?;
     scene.startup = Some(scene.ask_for_startup(&path, place)?);
+    strangers::look(work, &mut scene)?;
     scene.look_at_exports(work);
-    if new.sha256 == scene.in_place.sha256 {
-        return in_place_already(work, &scene, place);
-    }
-    let verdict = preflight(work, &scene, &new, place)?;
-    let manifest = manifest("deploy", &scene, &new, place, scene.served());
     let promised = || scene.startup.as_ref().map(|startup| promised(startup, new.kind));
     let exports = scene.now.clone().or_else(promised).unwrap_or_default();
     let before = Served { exports, ..scene.served() };
+    if new.sha256 == scene.in_place.sha256 {
+        return Again { scene: &scene, wanted: before, left: None }.carry_out(work, place);
+    }
+    let verdict = preflight(work, &scene, &new, place)?;
+    let manifest = manifest("deploy", &scene, &new, place, scene.served());
     let job = Job {
         scene: &scene,
         new: &new,
@@ -172,45 +179,11 @@ fn put_in_place(work: &mut Work<'_, '_>, wanted: &Deploy) -> Result<Exit, String
         dir: &place.backups,
         finishes: false,
         after_failing: Some(AfterFailing::of(&scene)),
+        serves: true,
         may_cut: place.yes,
         restarted: Cell::new(false),
     };
     carry_out(work, &job, &verdict, place)
-}
-
-/// Nothing is left to do but to see that it serves.
-fn in_place_already(work: &mut Work<'_, '_>, scene: &Scene, place: &Place) -> Result<Exit, String> {
-    let target = scene.target.path.display();
-    work.say(format!("{} is in place already", scene.in_place));
-    let Some(process) = &scene.process else {
-        return Err(format!(
-            "{target} has these bytes already, and no server runs: start it ({})",
-            scene.manager
-        ));
-    };
-    if !scene.runs_bytes_of(&scene.in_place) {
-        return Err(format!(
-            "{target} has these bytes already, and process {} executes another file: restart it ({})",
-            process.pid, scene.manager
-        ));
-    }
-    if place.dry_run {
-        work.say("it would be verified, and nothing else");
-        return Ok(Exit::Done);
-    }
-    work.step("verify")?;
-    let (before, announced) = (scene.served(), Announced::default());
-    let expected = Expected {
-        scene,
-        program: &scene.in_place,
-        before: &before,
-        announced: &announced,
-        gone: None,
-        sighup: scene.settled,
-    };
-    verify(work, &expected)?;
-    work.say("done: it was in place, and serves");
-    Ok(Exit::Done)
 }
 
 fn preflight(
@@ -219,26 +192,45 @@ fn preflight(
     coming: &Program,
     place: &Place,
 ) -> Result<Verdict, String> {
-    work.step("preflight")?;
     let (for_backup, for_target) = needed_for(&scene.in_place, coming, &scene.target.path, &place.backups);
     let startup = scene.startup_as(coming.kind);
-    let now = scene.now.as_deref();
     let facts = Facts {
-        coming: coming.kind,
-        running: scene.runs.as_ref().map(|runs| runs.kind),
-        startup: startup.as_ref(),
-        twice: scene.startup.as_ref().map(original::twice).unwrap_or_default(),
-        leads: startup.as_ref().map(|startup| leads::compare(now.unwrap_or_default(), startup)),
-        now,
-        clients: &scene.clients,
         room_for_backup: (free(&place.backups)?, for_backup),
         room_for_target: (free(&scene.target.path)?, for_target),
-        obstacles: obstacles(&scene.target.path, &place.backups),
+        obstacles: [scene.orphans(), obstacles(&scene.target.path, &place.backups)].concat(),
+        ..facts(scene, startup.as_ref(), coming.kind)
     };
-    if let Some(startup) = &scene.startup {
+    judge(work, &facts, place)
+}
+
+/// Of a restart alone: no file is written.
+fn preflight_of_restart(work: &mut Work<'_, '_>, scene: &Scene, place: &Place) -> Result<Verdict, String> {
+    let kind = scene.in_place.kind;
+    judge(work, &facts(scene, scene.startup_as(kind).as_ref(), kind), place)
+}
+
+fn facts<'a>(scene: &'a Scene, startup: Option<&'a Startup>, coming: Kind) -> Facts<'a> {
+    let now = scene.now.as_deref();
+    Facts {
+        coming,
+        running: scene.runs.as_ref().map(|runs| runs.kind),
+        startup,
+        twice: scene.startup.as_ref().map(original::twice).unwrap_or_default(),
+        leads: startup.map(|startup| leads::compare(now.unwrap_or_default(), startup)),
+        now,
+        clients: &scene.clients,
+        room_for_backup: (0, 0),
+        room_for_target: (0, 0),
+        obstacles: scene.orphans(),
+    }
+}
+
+fn judge(work: &mut Work<'_, '_>, facts: &Facts<'_>, place: &Place) -> Result<Verdict, String> {
+    work.step("preflight")?;
+    if let Some(startup) = facts.startup {
         startup.warnings.iter().for_each(|warning| work.say(format!("# {warning}")));
     }
-    let verdict = decide(&facts);
+    let verdict = decide(facts);
     verdict.about_exports().iter().for_each(|line| work.say(line));
     verdict.asks.iter().for_each(|ask| work.say(format!("! {ask}")));
     if !verdict.refused.is_empty() {
@@ -272,6 +264,7 @@ fn manifest(verb: &str, scene: &Scene, to: &Program, place: &Place, served: Serv
         manager: scene.manager.clone(),
         config: scene.config.clone(),
         pid_file: scene.pid_file.clone(),
+        ran: scene.process.is_some(),
         attributes: Some(scene.attributes.clone()),
         startup: scene.startup.clone(),
         listens,

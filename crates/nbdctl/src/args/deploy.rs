@@ -102,7 +102,7 @@ const CODES: &str = "\
 Exit codes of deploy and rollback:
   0   it is in place and was seen to serve
   1   refused, nothing was touched
-  2   it failed, and what was there before serves again
+  2   it failed, and it is as it was before
   4   it failed, and so did the way back: an operator is needed
   64  the command line makes no sense";
 

@@ -1,5 +1,6 @@
 //! `rollback`: a program comes back that was replaced, and a run that was broken off is finished by it.
 
+use super::again::Again;
 use super::backup::{self, Manifest};
 use super::listing::{Served, promised};
 use super::look::{Scene, look};
@@ -8,7 +9,7 @@ use super::program::{Kind, Program};
 use super::state::{self, State};
 use super::steps::{AfterFailing, Job};
 use super::work::Work;
-use super::{carry_out, in_place_already, lock, manifest, preflight};
+use super::{carry_out, lock, manifest, preflight, strangers};
 use crate::args::{Place, Rollback};
 use crate::exit::Exit;
 use std::cell::Cell;
@@ -44,6 +45,9 @@ pub fn put_back(work: &mut Work<'_, '_>, wanted: &Rollback) -> Result<Exit, Stri
     let place = &wanted.place;
     let _lock = lock(place)?;
     let left = State::left(&place.backups)?;
+    if let Some(left) = &left {
+        restart_has_ended(work, left)?;
+    }
     let target = place.target.as_ref().map(|path| fs::canonicalize(path).unwrap_or_else(|_| path.clone()));
     let course = match &left {
         Some(left) => match course(work, left, wanted)? {
@@ -69,16 +73,34 @@ pub fn put_back(work: &mut Work<'_, '_>, wanted: &Rollback) -> Result<Exit, Stri
     work.say(format!("back to: {old}, which was replaced at {}", chosen.at));
     let mut scene = look(work, place, Some(chosen))?;
     scene.startup = startup_for_rollback(work, &scene, &old, chosen, place);
+    strangers::look(work, &mut scene)?;
     scene.look_at_exports(work);
     // Of a rollback that was broken off it may be that what came back serves less than it should.
     let is_well = || scene.runs_bytes_of(&old) && !matches!(course.begins, Begins::InRollback(_));
     if old.sha256 == scene.in_place.sha256 && (left.is_none() || is_well()) {
-        return nothing_comes_back(work, &scene, wanted, left.as_ref());
+        return nothing_comes_back(work, &scene, chosen, wanted, left.as_ref());
     }
     if left.is_none() && wanted.to.is_none() {
         is_of_the_newest_deploy(&scene, chosen)?;
     }
     go_back(work, &scene, &old, &course, place)
+}
+
+/// What restarts the server goes on when `nbdctl` is killed, and what is done meanwhile is undone by it.
+fn restart_has_ended(work: &mut Work<'_, '_>, left: &State) -> Result<(), String> {
+    let Some(running) = left.restarts.filter(|running| !running.has_ended()) else { return Ok(()) };
+    work.say(format!(
+        "what it had begun to restart the server (process {}) still runs, and is waited for",
+        running.pid
+    ));
+    match work.poll(work.deadline(), || running.has_ended().then_some(()))? {
+        Some(()) => Ok(()),
+        None => Err(format!(
+            "{left}\nwhat it had begun to restart the server still runs after {} s: wait for its end, or end it: kill -- -{}",
+            work.wait.as_secs_f32(),
+            running.pid
+        )),
+    }
 }
 
 /// What is left of a run that was broken off; none where a deploy had not replaced anything yet.
@@ -131,6 +153,7 @@ fn is_backup(named: &Path, backup: &Path) -> bool {
 fn nothing_comes_back(
     work: &mut Work<'_, '_>,
     scene: &Scene,
+    chosen: &Manifest,
     wanted: &Rollback,
     left: Option<&State>,
 ) -> Result<Exit, String> {
@@ -138,7 +161,8 @@ fn nothing_comes_back(
     if left.is_none() && wanted.to.is_none() {
         work.say("the newest deploy is undone already; --to names what else may come back, --list shows it");
     }
-    let exit = in_place_already(work, scene, place)?;
+    let wanted = if scene.now.is_some() { scene.served() } else { chosen.served() };
+    let exit = Again { scene, wanted, left }.carry_out(work, place)?;
     if exit == Exit::Done && !place.dry_run {
         State::clear(&place.backups)?;
     }
@@ -200,7 +224,7 @@ fn go_back(
         Begins::InRollback(own) => {
             manifest = Manifest::clone(own);
             let attributes = own.attributes.as_ref().unwrap_or(&scene.attributes);
-            Some(AfterFailing { program: &own.from, served: own.served(), attributes })
+            Some(AfterFailing { program: &own.from, ran: own.ran, served: own.served(), attributes })
         }
     };
     let job = Job {
@@ -214,6 +238,7 @@ fn go_back(
         dir: &place.backups,
         finishes,
         after_failing,
+        serves: chosen.ran || !matches!(course.begins, Begins::InDeploy),
         may_cut: asked_to_cut,
         restarted: Cell::new(false),
     };

@@ -39,6 +39,9 @@ pub struct Manifest {
     pub config: PathBuf,
     /// Its pid file; none where it has none.
     pub pid_file: Option<PathBuf>,
+    /// A server ran. Manifests of earlier builds do not say, and are of servers that ran more often than not.
+    #[serde(default = "yes")]
+    pub ran: bool,
     /// What the target had of extended attributes.
     #[serde(default)]
     pub attributes: Option<Attributes>,
@@ -49,6 +52,10 @@ pub struct Manifest {
     pub listens: Vec<Address>,
     /// What it served.
     pub exports: Vec<Seen>,
+}
+
+fn yes() -> bool {
+    true
 }
 
 impl Manifest {
@@ -242,6 +249,7 @@ mod tests {
             manager: Manager::Init("/etc/init.d/nbd-server".into()),
             config: "/c".into(),
             pid_file: None,
+            ran: true,
             attributes: None,
             startup: None,
             listens: Vec::new(),
@@ -266,6 +274,13 @@ mod tests {
         let of = |target: &str| choose(&found, None, Some(Path::new(target))).map(|one| one.at);
         assert_eq!((of("/t").as_deref(), of("/other").as_deref()), (Ok("3"), Ok("9")));
         assert!(choose(&[], None, None).is_err());
+    }
+
+    #[test]
+    fn a_manifest_that_does_not_say_whether_a_server_ran_is_of_one_that_did() {
+        let mut value = serde_json::to_value(manifest("deploy", "1", "aaaa")).expect("a value");
+        value.as_object_mut().expect("an object").remove("ran").expect("it is there");
+        assert!(serde_json::from_value::<Manifest>(value).expect("a manifest").ran);
     }
 
     #[test]

@@ -6,7 +6,7 @@ use rustix::fs::{MemfdFlags, memfd_create};
 use rustix::process::{Pid, Signal, kill_process_group};
 use std::ffi::OsStr;
 use std::fs::File;
-use std::io::{Read, Seek};
+use std::io::{Read, Seek, Write};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -14,6 +14,8 @@ use std::time::{Duration, Instant};
 
 /// What a look at something may take.
 const LOOK: Duration = Duration::from_secs(20);
+/// For a shell: its words are the command, which takes its place and its number. Where nobody is left who says go, it ends.
+const GATE: &str = "read -r go && exec \"$0\" \"$@\" </dev/null";
 /// More is no answer to a question of ours.
 const ANSWER_MAX: u64 = 16 << 20;
 
@@ -46,7 +48,8 @@ pub fn ask(program: impl AsRef<OsStr>, args: &[&str], dir: Option<&Path>) -> Res
     if let Some(dir) = dir {
         command.current_dir(dir);
     }
-    run(command, LOOK, &|| Ok(()))
+    command.stdin(Stdio::null());
+    run(command, LOOK, &mut |_| Ok(()), &|| Ok(()))
 }
 
 /// Words as one line, which a shell takes as they are.
@@ -54,18 +57,27 @@ pub fn line(words: &[&str]) -> String {
     words.iter().map(|word| for_shell(word)).collect::<Vec<_>>().join(" ")
 }
 
-/// Has a program do something: the log tells what, and how it ended.
+/// Has a program do something: the log tells what, and how it ended. It begins once `note` has noted its number: whoever
+/// comes after a sudden end of ours knows of it, or it never begins.
 ///
 /// # Errors
-/// It cannot be run, does not end in time, or fails.
-pub fn carry_out(work: &mut Work<'_, '_>, words: &[&str]) -> Result<Ran, String> {
+/// It cannot be run or noted, does not end in time, or fails.
+pub fn carry_out(
+    work: &mut Work<'_, '_>,
+    words: &[&str],
+    note: &mut dyn FnMut(u32) -> Result<(), String>,
+) -> Result<Ran, String> {
     let line = line(words);
     work.say(format!("run: {line}"));
-    let (program, args) = words.split_first().ok_or("no command")?;
-    let mut command = Command::new(program);
-    command.args(args);
+    let mut command = Command::new("/bin/sh");
+    command.args(["-c", GATE]).args(words).stdin(Stdio::piped());
     let began = Instant::now();
-    let ran = run(command, work.wait, &|| work.go_on())?;
+    let mut begin = |child: &mut Child| {
+        note(child.id())?;
+        let mut gate = child.stdin.take().ok_or("it cannot be told to begin")?;
+        gate.write_all(b"go\n").map_err(|error| format!("it cannot be told to begin: {error}"))
+    };
+    let ran = run(command, work.wait, &mut begin, &|| work.go_on())?;
     for text in [&ran.out, &ran.err].into_iter().filter(|text| !text.trim().is_empty()) {
         work.say(format!("it says: {}", text.trim_end()));
     }
@@ -83,18 +95,18 @@ pub fn carry_out(work: &mut Work<'_, '_>, words: &[&str]) -> Result<Ran, String>
 fn run(
     mut command: Command,
     patience: Duration,
+    begin: &mut dyn FnMut(&mut Child) -> Result<(), String>,
     go_on: &dyn Fn() -> Result<(), String>,
 ) -> Result<Ran, String> {
     let name = command.get_program().to_string_lossy().into_owned();
     let failed = |error: std::io::Error| format!("cannot run {name}: {error}");
     let (mut out, mut err) = (memory().map_err(failed)?, memory().map_err(failed)?);
     command
-        .stdin(Stdio::null())
         .stdout(out.try_clone().map_err(failed)?)
         .stderr(err.try_clone().map_err(failed)?)
         .process_group(0);
     let mut child = command.spawn().map_err(failed)?;
-    let status = match wait(&mut child, patience, go_on) {
+    let status = match begin(&mut child).and_then(|()| wait(&mut child, patience, go_on)) {
         Ok(status) => status,
         Err(why) => {
             if let Some(group) = i32::try_from(child.id()).ok().and_then(Pid::from_raw) {

@@ -29,6 +29,8 @@ pub struct Scene {
     pub process: Option<Process>,
     /// Processes of other servers, which go on as they are.
     pub others: Vec<Process>,
+    /// Processes that serve a client each for a server of this configuration that has ended.
+    pub orphans: Vec<Process>,
     /// What it executes.
     pub runs: Option<Program>,
     /// The file that is replaced.
@@ -67,7 +69,7 @@ pub fn look(work: &mut Work<'_, '_>, place: &Place, manifest: Option<&Manifest>)
     let asked = asked.map(|path| std::fs::canonicalize(&path).unwrap_or(path));
     let config = known(&place.config, manifest.map(|one| &one.config));
     let pid_file = known(&place.pid_file, manifest.and_then(|one| one.pid_file.as_ref()));
-    let (manager, Found { server: process, others }) =
+    let (manager, Found { server: process, others, orphans }) =
         find_server(place, manifest, asked.as_deref(), pid_file.as_deref())?;
     let target = target::find(asked.as_deref(), process.as_ref().map(|one| one.exe.as_path()))?;
     match &process {
@@ -77,7 +79,7 @@ pub fn look(work: &mut Work<'_, '_>, place: &Place, manifest: Option<&Manifest>)
         }
         None => work.say("running: no server"),
     }
-    say_others(work, &target.path, process.as_ref(), &others);
+    say_others(work, &target.path, &others);
     let runs =
         process.as_ref().map(|one| Program::look(Path::new(&format!("/proc/{}/exe", one.pid)))).transpose();
     let (in_place, damaged) = look_at(work, &target.path, manifest.is_some())?;
@@ -102,6 +104,7 @@ pub fn look(work: &mut Work<'_, '_>, place: &Place, manifest: Option<&Manifest>)
     let given = process.as_ref().map(Process::given).unwrap_or_default();
     let config = config.or(given.config.clone()).unwrap_or_else(|| CONFIG.into());
     work.say(format!("configuration: {}", config.display()));
+    let orphans = of_configuration(orphans, &config);
     let pid_file = pid_file.or_else(|| written(process.as_ref()?));
     match &pid_file {
         Some(file) => work.say(format!("pid file: {}", file.display())),
@@ -111,6 +114,7 @@ pub fn look(work: &mut Work<'_, '_>, place: &Place, manifest: Option<&Manifest>)
     Ok(Scene {
         process,
         others,
+        orphans,
         runs,
         target,
         in_place,
@@ -164,17 +168,26 @@ fn look_at(work: &mut Work<'_, '_>, target: &Path, may_be_damaged: bool) -> Resu
     }
 }
 
-/// Other servers of the same file. The children of one that was killed are clients, and are told as such.
-fn say_others(work: &mut Work<'_, '_>, target: &Path, server: Option<&Process>, others: &[Process]) {
-    let of_server = |one: &Process| server.is_some_and(|server| server.words == one.words);
+/// Other servers of the same file.
+fn say_others(work: &mut Work<'_, '_>, target: &Path, others: &[Process]) {
     let heads = which::heads(others, |_| true);
-    for one in heads.into_iter().filter(|one| one.is_of(target) && !of_server(one)) {
+    for one in heads.into_iter().filter(|one| one.is_of(target)) {
         let words = one.words.join(" ");
         work.say(format!(
             "another server executes that file, and goes on with what is in it now: process {}: {words}",
             one.pid
         ));
     }
+}
+
+/// Of those that serve for a server that has ended, the ones that it started with this configuration: they have its disks.
+fn of_configuration(orphans: Vec<Process>, config: &Path) -> Vec<Process> {
+    let real = |path: &Path| std::fs::canonicalize(path).ok();
+    let is_same = |one: &Process| {
+        let its = one.directory().unwrap_or_default().join(one.config());
+        its == config || real(&its).is_some_and(|its| Some(its) == real(config))
+    };
+    orphans.into_iter().filter(is_same).collect()
 }
 
 /// The pid file that a server writes, where it has its number.
@@ -210,6 +223,13 @@ impl Scene {
     /// What a start of this program comes to: 3.24 makes something else of some configurations.
     pub fn startup_as(&self, kind: Kind) -> Option<Startup> {
         self.startup.as_ref().map(|startup| original::startup_of(kind, startup))
+    }
+
+    /// The server was found by its address; the target is a script that has started it.
+    pub fn is_served_by(&mut self, server: Process) {
+        self.pid_file = self.pid_file.take().or_else(|| written(&server));
+        self.runs = Some(self.in_place.clone());
+        self.process = Some(server);
     }
 
     /// What is served now, and where.
@@ -273,6 +293,23 @@ impl Scene {
     pub fn connected_now(&self) -> Vec<String> {
         let process = self.process.as_ref().filter(|process| process.is_alive());
         process.map(|process| connected(process, self.client().as_ref())).unwrap_or_default()
+    }
+
+    /// What must have ended once another server serves: the server of before, and what it has for its clients.
+    pub fn ends(&self) -> Vec<Process> {
+        let server = self.process.clone().filter(|process| !process.has_ended());
+        server.map(|one| [clients::children(&one), vec![one]].concat()).unwrap_or_default()
+    }
+
+    /// What is said of those that serve for a server that has ended: whatever is said, nothing is started beside them.
+    pub fn orphans(&self) -> Vec<String> {
+        self.orphans.iter().map(clients::of_orphan).collect()
+    }
+
+    /// Who serves at this moment for a server of this configuration that has ended.
+    pub fn orphans_now(&self) -> Vec<Process> {
+        let all = process::all().into_iter().filter(|(_, one)| one.is_of_this_system()).collect();
+        of_configuration(which::orphans(&all, Some(&self.target.path)), &self.config)
     }
 
     /// The server that runs executes these bytes.

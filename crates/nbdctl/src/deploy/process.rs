@@ -6,6 +6,10 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// Of the kernel's ticks, as it tells them, in a second.
+const TICKS: u64 = 100;
 
 /// Where 3.24 writes its number, where nothing is said.
 pub const PID_FILE: &str = "/var/run/nbd-server.pid";
@@ -60,6 +64,19 @@ impl Process {
     /// It is still there.
     pub fn is_alive(&self) -> bool {
         Self::at(self.pid).is_some_and(|now| now.began == self.began)
+    }
+
+    /// Nothing of it is left, and all that it had open is closed. A process may be at that for a while: the last close of a
+    /// disk writes what is in memory.
+    pub fn has_ended(&self) -> bool {
+        ended(self.pid, self.began)
+    }
+
+    /// How long it has been there.
+    pub fn age(&self) -> Option<Duration> {
+        let uptime = fs::read_to_string("/proc/uptime").ok()?;
+        let uptime = Duration::try_from_secs_f64(uptime.split_whitespace().next()?.parse().ok()?).ok()?;
+        Some(uptime.saturating_sub(Duration::from_millis(self.began.checked_mul(1000 / TICKS)?)))
     }
 
     /// It executes exactly this file.
@@ -134,6 +151,18 @@ impl Process {
     }
 }
 
+/// Nothing is left of the process with this number that began then. Of a zombie only the number is, as long as none of its
+/// threads is still there.
+pub fn ended(pid: u32, began: u64) -> bool {
+    let dir = PathBuf::from(format!("/proc/{pid}"));
+    let Ok(stat) = fs::read_to_string(dir.join("stat")) else { return true };
+    let fields: Vec<&str> =
+        stat.rsplit_once(')').map(|(_, rest)| rest.split_whitespace().collect()).unwrap_or_default();
+    let is_it = fields.get(19).and_then(|ticks| ticks.parse().ok()) == Some(began);
+    let dead = matches!(fields.first(), Some(&("Z" | "X")));
+    !is_it || (dead && fs::read_dir(dir.join("task")).map_or(0, Iterator::count) <= 1)
+}
+
 /// The first number of a pid file.
 pub fn pid_in(file: &Path) -> Option<u32> {
     fs::read_to_string(file).ok()?.split_whitespace().next()?.parse().ok()
@@ -154,7 +183,23 @@ mod tests {
     fn a_process_is_told_by_its_begin_too() {
         let me = Process::at(std::process::id()).expect("we run");
         assert!(me.is_alive() && me.executes(&std::env::current_exe().expect("a path")));
-        assert!(!Process { began: me.began + 1, ..me }.is_alive());
+        assert!(!me.has_ended() && me.age().is_some_and(|age| age < Duration::from_secs(3600)));
+        let earlier = Process { began: me.began + 1, ..me };
+        assert!(!earlier.is_alive() && earlier.has_ended());
         assert_eq!(Process::at(u32::MAX), None);
+    }
+
+    #[test]
+    fn a_process_has_ended_when_it_waits_for_its_parent_alone() {
+        let mut child = std::process::Command::new("sleep").arg("60").spawn().expect("it runs");
+        let process = Process::at(child.id()).expect("it runs");
+        assert!(!process.has_ended());
+        child.kill().expect("killed");
+        let until = std::time::Instant::now() + Duration::from_secs(20);
+        while !process.has_ended() {
+            assert!(std::time::Instant::now() < until, "a zombie is no process");
+        }
+        child.wait().expect("it ends");
+        assert!(process.has_ended());
     }
 }

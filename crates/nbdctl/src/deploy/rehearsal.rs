@@ -25,6 +25,10 @@ pub fn rehearse(work: &mut Work<'_, '_>, job: &Job<'_>, place: &Place) {
             replace::beside(&job.scene.target.path).display()
         ));
     }
+    if job.restarts() && !job.serves {
+        work.say("  stop: no server ran before, and none runs afterwards");
+        return;
+    }
     if job.restarts() {
         work.say(format!("  restart: {}, within {} s", job.scene.manager, place.wait.as_secs_f32()));
     }

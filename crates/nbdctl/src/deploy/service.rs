@@ -102,22 +102,35 @@ impl Manager {
         }
     }
 
-    /// Restarts it.
+    /// Restarts it. `note` is given the number of the process that does it, before it does anything.
     ///
     /// # Errors
     /// That failed, or takes too long.
-    pub fn restart(&self, work: &mut Work<'_, '_>) -> Result<(), String> {
+    pub fn restart(
+        &self,
+        work: &mut Work<'_, '_>,
+        note: &mut dyn FnMut(u32) -> Result<(), String>,
+    ) -> Result<(), String> {
         if let Self::Systemd(unit) = self {
             // A start that failed often is refused else, and it may be ours that is to be undone.
             let _ = ask("systemctl", &["reset-failed", unit], None);
         }
-        let ran = carry_out(work, &self.words());
+        let ran = carry_out(work, &self.words(), note);
         if let (Err(_), Self::Systemd(unit)) = (&ran, self)
             && let Ok(status) = ask("systemctl", &["status", "--no-pager", "--full", unit], None)
         {
             work.say(status.out.trim_end());
         }
         ran.map(drop)
+    }
+
+    /// What stops it, as words; none where only a command that restarts is known.
+    pub fn stop_words(&self) -> Option<Vec<&str>> {
+        match self {
+            Self::Systemd(unit) => Some(vec!["systemctl", "stop", unit]),
+            Self::Init(script) => Some(vec![script, "stop"]),
+            Self::Command(_) => None,
+        }
     }
 
     /// Whether it says that the service runs; none where nobody says.

@@ -1,5 +1,6 @@
 //! One run at a time, and what a run that was broken off left: a lock, and a file that says how far it had come.
 
+use super::process::{self, Process};
 use super::replace::sync_dir;
 use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
@@ -26,6 +27,30 @@ pub struct State {
     /// The copy of what is in place once this is finished: of a rollback what comes back, else what was there.
     #[serde(default)]
     pub back_to: Option<PathBuf>,
+    /// What restarts the server, where that has begun: it goes on when `nbdctl` is killed.
+    #[serde(default)]
+    pub restarts: Option<Running>,
+}
+
+/// A process that was begun.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Running {
+    /// Its number.
+    pub pid: u32,
+    /// When it began, in the kernel's ticks since boot.
+    pub began: u64,
+}
+
+impl Running {
+    /// The process of a number; none where it has ended.
+    pub fn of(pid: u32) -> Option<Self> {
+        Process::at(pid).map(|one| Self { pid, began: one.began })
+    }
+
+    /// Nothing of it is left.
+    pub fn has_ended(self) -> bool {
+        process::ended(self.pid, self.began)
+    }
 }
 
 /// The lock of a directory of backups. Let go at the end of the process, however that ends.
@@ -148,7 +173,9 @@ mod tests {
             target: "/t".into(),
             backup: "/b".into(),
             back_to: None,
+            restarts: Running::of(std::process::id()),
         };
+        assert!(state.restarts.is_some_and(|running| !running.has_ended()));
         state.write(&dir).expect("written");
         assert_eq!(State::left(&dir), Ok(Some(state.clone())));
         assert!(

@@ -3,22 +3,20 @@
 use super::attributes::Attributes;
 use super::backup::{self, Manifest};
 use super::by_hand::by_hand;
+use super::clients;
 use super::listing::{Announced, Served};
 use super::look::Scene;
+use super::process::Process;
 use super::program::{Kind, Program, sha256};
 use super::replace;
-use super::state::State;
+use super::restart::{nobody_came, restart};
+use super::state::{Running, State};
+use super::stop::{came, stop};
 use super::verify::{Expected, verify};
 use super::work::Work;
 use crate::exit::Exit;
 use std::cell::Cell;
-use std::fs;
-use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
-use std::time::{Duration, Instant};
-
-/// How long a connection of our own may still be counted after its end.
-const LINGERS: Duration = Duration::from_secs(2);
 
 /// What is to be done.
 pub struct Job<'a> {
@@ -42,6 +40,8 @@ pub struct Job<'a> {
     pub finishes: bool,
     /// What serves again where it fails; none where what is in place may never have served.
     pub after_failing: Option<AfterFailing<'a>>,
+    /// A server runs afterwards: where a deploy is finished before which none ran, none does.
+    pub serves: bool,
     /// Sessions may end by it, those too that began after the look.
     pub may_cut: bool,
     /// The command that restarts was run: whoever served before may have been told to end.
@@ -50,8 +50,10 @@ pub struct Job<'a> {
 
 /// What serves again where it fails. Its bytes are in the backup.
 pub struct AfterFailing<'a> {
-    /// What serves.
+    /// What is in place.
     pub program: &'a Program,
+    /// A server ran: where none did, none does again.
+    pub ran: bool,
     /// What must be served by it.
     pub served: Served,
     /// What the target has of extended attributes.
@@ -61,7 +63,8 @@ pub struct AfterFailing<'a> {
 impl<'a> AfterFailing<'a> {
     /// What is there now. Where nobody serves, nothing is asked of it.
     pub fn of(scene: &'a Scene) -> Self {
-        Self { program: &scene.in_place, served: scene.served(), attributes: &scene.attributes }
+        let ran = scene.process.is_some();
+        Self { program: &scene.in_place, ran, served: scene.served(), attributes: &scene.attributes }
     }
 }
 
@@ -71,7 +74,10 @@ impl Job<'_> {
         let done = self.forward(work);
         let exit = match done {
             Ok(()) => {
-                work.say(format!("done: {} serves", self.new));
+                match self.serves {
+                    true => work.say(format!("done: {} serves", self.new)),
+                    false => work.say(format!("done: {} is in place, and no server runs", self.new)),
+                }
                 Exit::Done
             }
             Err(why) => {
@@ -124,44 +130,29 @@ impl Job<'_> {
         if !self.restarts() {
             self.begin(work, "verify")?;
             work.say("the server was not restarted: it serves on as it did");
-            let expected = Expected { gone: None, sighup: false, ..self.expected(self.new) };
+            let expected = Expected { sighup: false, ..self.expected(self.new) };
             return verify(work, &expected);
         }
         self.begin(work, "restart")?;
-        self.nobody_came(work)?;
-        self.restart(work, self.new.kind)?;
+        nobody_came(work, self.scene, self.may_cut)?;
+        if !self.serves {
+            self.restarted.set(true);
+            return stop(work, self.scene, self.scene.process.as_ref());
+        }
+        let gone = self.scene.ends();
+        self.restart(work, "restart", self.new.kind)?;
         self.begin(work, "verify")?;
-        verify(work, &self.expected(self.new))
+        verify(work, &Expected { gone: &gone, alone: true, ..self.expected(self.new) })
     }
 
-    /// Between the look and the restart a job may have begun.
-    fn nobody_came(&self, work: &Work<'_, '_>) -> Result<(), String> {
-        if self.may_cut {
-            return Ok(());
-        }
-        // The look itself was a client, which the server may not have let go of yet.
-        let mut came = Vec::new();
-        let nobody = || {
-            came = self.scene.connected_now();
-            came.is_empty().then_some(())
-        };
-        match work.poll(Instant::now() + LINGERS, nobody)? {
-            Some(()) => Ok(()),
-            None => Err(format!("somebody has connected meanwhile: {}", came.join("; "))),
-        }
-    }
-
-    fn restart(&self, work: &mut Work<'_, '_>, coming: Kind) -> Result<(), String> {
-        let socket = self.scene.unixsock().filter(|_| coming == Kind::Original);
-        if let Some(socket) = socket.filter(|path| is_socket(path)) {
-            // 3.24 takes the file that a server leaves for one that listens, and does not start.
-            let removed = fs::remove_file(&socket);
-            let how =
-                removed.map_or_else(|error| format!("cannot be removed: {error}"), |()| "is removed".into());
-            work.say(format!("the socket {} is in the way of the original, and {how}", socket.display()));
-        }
+    fn restart(&self, work: &mut Work<'_, '_>, step: &str, coming: Kind) -> Result<(), String> {
         self.restarted.set(true);
-        self.scene.manager.restart(work)
+        let mut note = |pid| {
+            let noted = State { restarts: Running::of(pid), ..self.state(step) }.write(self.dir);
+            // What cannot be noted is no reason not to go back.
+            if step == "back" { Ok(()) } else { noted }
+        };
+        restart(work, self.scene, coming, &mut note)
     }
 
     /// A step begins, and whoever comes after a sudden end knows that it did.
@@ -179,6 +170,7 @@ impl Job<'_> {
             target: self.scene.target.path.clone(),
             backup: self.manifest.backup.clone(),
             back_to: Some(self.back_to.to_owned()),
+            restarts: None,
         }
     }
 
@@ -188,7 +180,8 @@ impl Job<'_> {
             program,
             before: self.before,
             announced: self.announced,
-            gone: self.scene.process.as_ref(),
+            gone: &[],
+            alone: false,
             sighup: true,
         }
     }
@@ -201,15 +194,22 @@ impl Job<'_> {
         };
         let (old, target) = (before.program, &self.scene.target.path);
         if sha256(target).is_ok_and(|is| is == old.sha256) && !self.was_restarted() && !self.restarted.get() {
-            work.say(format!(
-                "{} was not touched and the server was not restarted: it serves on",
-                target.display()
-            ));
+            let target = target.display();
+            match before.ran {
+                true => work
+                    .say(format!("{target} was not touched and the server was not restarted: it serves on")),
+                false => work.say(format!("{target} was not touched, and no server was started")),
+            }
             return Exit::Partly;
         }
         match self.put_back(work, before) {
             Ok(()) => {
-                work.say(format!("back: {old} serves again"));
+                match before.ran {
+                    true => work.say(format!("back: {old} serves again")),
+                    false => {
+                        work.say(format!("back: {old} is in place again, and no server runs, as before"))
+                    }
+                }
                 Exit::Partly
             }
             Err(why) => {
@@ -225,7 +225,8 @@ impl Job<'_> {
     }
 
     fn put_back(&self, work: &mut Work<'_, '_>, before: &AfterFailing<'_>) -> Result<(), String> {
-        let AfterFailing { program: old, served: before, attributes } = before;
+        let AfterFailing { program: old, ran, served: before, attributes } = before;
+        let came: Vec<Process> = came(self.scene).into_iter().collect();
         let (target, backup) = (&self.scene.target.path, &self.manifest.backup);
         // What cannot be noted is no reason not to go back.
         if let Err(why) = self.state("back").write(self.dir) {
@@ -234,10 +235,13 @@ impl Job<'_> {
         let missing = replace::put(backup, target, &old.sha256, attributes)?;
         missing.iter().for_each(|one| work.say(one));
         work.say(format!("{} has the bytes of {} again, by rename", target.display(), backup.display()));
+        if !ran {
+            return if self.restarted.get() { stop(work, self.scene, came.first()) } else { Ok(()) };
+        }
         let runs_old = !self.finishes || self.scene.runs_bytes_of(old);
         if runs_old && !self.was_restarted() && self.scene.process.is_some() {
             // A restart that was broken off may have told it to end.
-            let as_before = Expected { gone: None, before, sighup: false, ..self.expected(old) };
+            let as_before = Expected { before, sighup: false, ..self.expected(old) };
             let serves = if self.restarted.get() { verify(work, &as_before) } else { Ok(()) };
             match serves {
                 Ok(()) => {
@@ -247,8 +251,11 @@ impl Job<'_> {
                 Err(why) => work.say(format!("it does not serve on: {why}")),
             }
         }
-        self.restart(work, old.kind)?;
-        verify(work, &Expected { gone: None, before, ..self.expected(old) })
+        self.restart(work, "back", old.kind)?;
+        verify(work, &Expected { before, gone: &came, ..self.expected(old) })?;
+        // As before: they are of the same program.
+        self.scene.orphans_now().iter().for_each(|one| work.say(clients::of_orphan(one)));
+        Ok(())
     }
 
     fn stranded(&self, work: &mut Work<'_, '_>) -> Exit {
@@ -264,8 +271,4 @@ impl Job<'_> {
         work.say(format!("what was there before is in {}; by hand: {by_hand}", backup.display()));
         Exit::Stranded
     }
-}
-
-fn is_socket(path: &Path) -> bool {
-    fs::symlink_metadata(path).is_ok_and(|what| what.file_type().is_socket())
 }

@@ -1,5 +1,6 @@
 //! Whether a server that was restarted serves as it should.
 
+use super::clients;
 use super::listing::{self, Announced, Served};
 use super::look::Scene;
 use super::nbd::{self, Address};
@@ -21,8 +22,10 @@ pub struct Expected<'a> {
     pub before: &'a Served,
     /// What need not be.
     pub announced: &'a Announced,
-    /// The process that must not be there any more; none where nothing was restarted.
-    pub gone: Option<&'a Process>,
+    /// Who must have ended: the server of before, and whom it had for its clients. None of them where nothing was restarted.
+    pub gone: &'a [Process],
+    /// No process may serve for a server that has ended: it would write beside the one that was started.
+    pub alone: bool,
     /// SIGHUP is sent: a reload changes nothing, since the server has just read its files, or says so itself.
     pub sighup: bool,
 }
@@ -33,7 +36,11 @@ pub struct Expected<'a> {
 /// What is not as it should be.
 pub fn verify(work: &mut Work<'_, '_>, expected: &Expected<'_>) -> Result<(), String> {
     let scene = expected.scene;
+    wait_for_ends(work, expected.gone)?;
     let process = wait_for_process(work, expected)?;
+    if expected.alone {
+        wait_for_orphans(work, scene)?;
+    }
     let what = scene.target.path.display();
     if expected.program.script {
         work.say(format!("process {}: {what} is a script, so what it executes is not compared", process.pid));
@@ -56,10 +63,47 @@ pub fn verify(work: &mut Work<'_, '_>, expected: &Expected<'_>) -> Result<(), St
     Ok(())
 }
 
+/// Two programs that write one disk lose what one of them acknowledged.
+fn wait_for_ends(work: &mut Work<'_, '_>, gone: &[Process]) -> Result<(), String> {
+    let mut left: Vec<&Process> = gone.iter().collect();
+    work.poll(work.deadline(), || {
+        left.retain(|one| !one.has_ended());
+        left.is_empty().then_some(())
+    })?;
+    if !left.is_empty() {
+        let (named, wait) = (left.iter().map(|one| process_of_before(one)), work.wait.as_secs_f32());
+        let named = named.collect::<Vec<_>>().join(", ");
+        return Err(format!("after {wait} s there is still {named}, which may write to its disks"));
+    }
+    match gone {
+        [] => {}
+        [one] => work.say(format!("process {} of before has ended", one.pid)),
+        more => work.say(format!("all {} processes of before have ended", more.len())),
+    }
+    Ok(())
+}
+
+fn process_of_before(one: &Process) -> String {
+    format!("process {} of before ({})", one.pid, one.words.join(" "))
+}
+
+/// Whoever came in the last moment of the server of before.
+fn wait_for_orphans(work: &Work<'_, '_>, scene: &Scene) -> Result<(), String> {
+    let mut left = Vec::new();
+    let none = || {
+        left = scene.orphans_now();
+        left.is_empty().then_some(())
+    };
+    match work.poll(work.deadline(), none)? {
+        Some(()) => Ok(()),
+        None => Err(left.iter().map(clients::of_orphan).collect::<Vec<_>>().join("; ")),
+    }
+}
+
 /// 3.24 writes its pid file after the command that started it has returned.
 fn wait_for_process(work: &Work<'_, '_>, expected: &Expected<'_>) -> Result<Process, String> {
     let scene = expected.scene;
-    let is_new = |process: &Process| expected.gone.is_none_or(|gone| !gone.is(process));
+    let is_new = |process: &Process| expected.gone.iter().all(|gone| !gone.is(process));
     let script = expected.program.script;
     let mut judged: BTreeMap<u32, bool> = BTreeMap::new();
     let mut executes = |process: &Process| {
@@ -186,4 +230,28 @@ fn check_journal(work: &mut Work<'_, '_>, kind: Kind, process: &Process) -> Resu
         return Err(format!("the journal has errors of process {}: {}", process.pid, errors.join("; ")));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::output::Output;
+    use std::process::Command;
+    use std::time::Duration;
+
+    #[test]
+    fn as_long_as_a_process_of_before_is_there_nothing_is_well() {
+        let mut child = Command::new("sleep").arg("60").spawn().expect("it runs");
+        let gone = [Process::at(child.id()).expect("it runs")];
+        let (mut out, mut err) = (Vec::new(), Vec::new());
+        let mut output = Output::new(&mut out, &mut err, false);
+        let mut work = Work::begin(&mut output, None, Duration::from_millis(50)).expect("it begins");
+        let still = wait_for_ends(&mut work, &gone);
+        let named = format!("there is still process {} of before (", child.id());
+        assert!(still.as_ref().is_err_and(|why| why.contains(&named)), "{still:?}");
+        child.kill().expect("killed");
+        work.wait = Duration::from_secs(20);
+        assert_eq!(wait_for_ends(&mut work, &gone), Ok(()));
+        child.wait().expect("it ends");
+    }
 }

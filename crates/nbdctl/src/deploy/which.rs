@@ -1,6 +1,7 @@
 //! Which of several servers is the one of the service: another instance may run from the same file, with another configuration,
 //! and goes on as it is.
 
+use super::clients;
 use super::process::{self, PID_FILE, Process, pid_in};
 use super::service::Members;
 use std::collections::BTreeMap;
@@ -30,6 +31,8 @@ pub struct Found {
     pub server: Option<Process>,
     /// Processes of other servers, and of their clients.
     pub others: Vec<Process>,
+    /// Processes that serve a client each for a server that has ended.
+    pub orphans: Vec<Process>,
 }
 
 /// The server that is meant, and who else there is.
@@ -40,9 +43,13 @@ pub fn find(wanted: &Wanted<'_>) -> Result<Found, String> {
     let is_server =
         |one: &Process| one.is_named_like_a_server() || wanted.target.is_some_and(|target| one.is_of(target));
     let is_here = |one: &Process| !is_server(one) || one.is_of_this_system();
-    let all: BTreeMap<u32, Process> = process::all().into_iter().filter(|(_, one)| is_here(one)).collect();
+    let mut all: BTreeMap<u32, Process> =
+        process::all().into_iter().filter(|(_, one)| is_here(one)).collect();
+    let orphans = orphans(&all, wanted.target);
+    all.retain(|_, one| orphans.iter().all(|orphan| !orphan.is(one)));
     // A number that an old file holds may be anybody's by now.
-    let in_its_file = wanted.pid_file.and_then(pid_in).and_then(Process::at).filter(is_server);
+    let in_its_file =
+        wanted.pid_file.and_then(pid_in).and_then(|pid| all.get(&pid).cloned()).filter(is_server);
     let server = match in_its_file {
         Some(process) => Some(not_of_another(process, &all, wanted)?),
         None => choose(&all, wanted, pid_in(Path::new(PID_FILE)))?,
@@ -54,7 +61,14 @@ pub fn find(wanted: &Wanted<'_>) -> Result<Found, String> {
     if wanted.by_script {
         spares(&others, pid_in(Path::new(PID_FILE)))?;
     }
-    Ok(Found { server, others })
+    Ok(Found { server, others, orphans })
+}
+
+/// Those of any server of this file, or of one that is named like a server where no file is said.
+pub fn orphans(all: &BTreeMap<u32, Process>, target: Option<&Path>) -> Vec<Process> {
+    let executes = |one: &Process| one.is_named_like_a_server() || target.is_some_and(|file| one.exe == file);
+    let is_orphan = |one: &&Process| executes(one) && clients::is_orphan(one, all.get(&one.parent));
+    all.values().filter(is_orphan).cloned().collect()
 }
 
 /// The restart ends none of them.

@@ -3,7 +3,7 @@
 use super::machine::Machine;
 use super::{no_original, ours};
 use std::fs;
-use std::process::Child;
+use std::process::{Child, Command};
 
 /// A deploy that was killed in a step, of a program that writes no pid file and so is waited for.
 fn killed_in(machine: &Machine, step: &str) {
@@ -19,6 +19,49 @@ fn killed_in(machine: &Machine, step: &str) {
     });
     running.kill().expect("killed");
     running.wait().expect("it ends");
+}
+
+/// What the killed one had begun to restart the server, where it had.
+fn noted_restart(machine: &Machine) -> Option<u32> {
+    let state = fs::read_to_string(machine.backups().join("state.json")).ok()?;
+    let (_, after) = state.split_once("\"restarts\": {")?;
+    after.split_once("\"pid\": ")?.1.split_once(',')?.0.parse().ok()
+}
+
+fn end_restart(machine: &Machine) {
+    if let Some(pid) = noted_restart(machine) {
+        let _ = Command::new("kill").args(["-KILL", &pid.to_string()]).status();
+    }
+}
+
+#[test]
+fn a_rollback_does_nothing_while_the_restart_of_a_killed_deploy_goes_on() {
+    let Some(machine) = Machine::new(&["a", "b"]) else { return no_original() };
+    let (restart, dir) = (machine.dir.join("restart"), machine.dir.path().display());
+    let text = fs::read_to_string(&restart).expect("read");
+    let waits = format!(
+        "#!/bin/sh\n: >{dir}/begun\nwhile [ -d {dir}/bin ] && [ ! -e {dir}/go ]; do sleep 0.02; done\n"
+    );
+    machine.script("restart", &text.replacen("#!/bin/sh\n", &waits, 1));
+    let mut running = machine.start("deploy", &[&ours()]);
+    machine.wait("the restart has begun", || machine.dir.join("begun").exists());
+    running.kill().expect("killed");
+    running.wait().expect("it ends");
+    let pid = noted_restart(&machine).expect("noted");
+    let (target, original) = (fs::read(machine.target()).expect("read"), machine.pid());
+    let said = format!(
+        "REFUSED: what it had begun to restart the server still runs after 1 s: wait for its end, or end it: kill -- -{pid}"
+    );
+    machine.run("rollback", &["--wait", "1"]).ends(1, &[&said]);
+    assert!(fs::read(machine.target()).expect("read") == target && machine.pid() == original);
+    let mut rollback = machine.start("rollback", &[]);
+    machine.wait("it waits", || {
+        let log = fs::read_to_string(machine.log()).unwrap_or_default();
+        log.matches("still runs, and is waited for").count() == 2
+    });
+    fs::write(machine.dir.join("go"), "").expect("written");
+    assert_eq!(rollback.wait().expect("it ends").code(), Some(0));
+    machine.serves(false, &["a", "b"]);
 }
 
 #[test]
@@ -122,6 +165,7 @@ fn a_server_that_was_not_restarted_yet_serves_on_when_the_file_is_put_back() {
     let (pid, original) = (machine.pid(), fs::read(machine.target()).expect("read"));
     machine.script("restart", "#!/bin/sh\nexec sleep 60\n");
     killed_in(&machine, "restart");
+    end_restart(&machine);
     assert!(fs::read(machine.target()).expect("read") != original, "it was replaced");
     let mut client = machine.open("a");
     machine.run("rollback", &[]).ends(0, &["the server was not restarted: it serves on", "done: "]);

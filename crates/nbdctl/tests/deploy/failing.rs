@@ -5,6 +5,7 @@ use super::{no_original, ours};
 use std::fs;
 use std::path::Path;
 use std::process::Command;
+use testkit::setup::free_port;
 use testkit::{is_root, skip_or_fail};
 
 /// Runs a deploy that must fail and be put right, and sees that the original serves and nothing is left behind.
@@ -186,6 +187,7 @@ fn a_restart_that_is_broken_off_while_the_original_ends_leaves_nobody_unserved()
 fn where_the_way_back_fails_too_an_operator_is_called() {
     let Some(machine) = Machine::new(&["a", "b"]) else { return no_original() };
     let dir = machine.dir.path().display();
+    let restart = fs::read_to_string(machine.dir.join("restart")).expect("read");
     // From now on nothing that is started serves.
     let new = machine.wrapped("new", &when_serving(&format!("echo exit 7 >{dir}/restart; exit 1")));
     let new = new.display().to_string();
@@ -197,4 +199,51 @@ fn where_the_way_back_fails_too_an_operator_is_called() {
     machine
         .run("deploy", &[&ours()])
         .ends(1, &["was broken off in the step back", "`nbdctl rollback` finishes that"]);
+    // The operator starts it, and has it serve where nobody looks for it: that is not the end of the way.
+    let text = fs::read_to_string(machine.config()).expect("read");
+    let elsewhere = text.replace(&machine.port.to_string(), &free_port().to_string());
+    fs::write(machine.config(), elsewhere).expect("written");
+    let by_hand = machine.script("restart", &restart);
+    assert!(Command::new(by_hand).status().expect("it runs").success());
+    fs::write(machine.config(), text).expect("written");
+    let silent = "it does not serve as it should: nobody answers at ";
+    machine.run("rollback", &["--wait", "2"]).ends(0, &[silent, "restart   run: ", "done: "]);
+    assert!(!machine.backups().join("state.json").exists(), "nothing is half done");
+    machine.serves(false, &["a", "b"]);
+}
+
+/// Nobody meant a server to run, and it would hold the disks.
+#[test]
+fn where_no_server_ran_none_runs_after_a_deploy_that_failed() {
+    let Some(machine) = Machine::new(&["a", "b"]) else { return no_original() };
+    let (config, original) = (machine.config(), fs::read(machine.target()).expect("read"));
+    machine.stop("-TERM");
+    let other = machine.dir.join("other");
+    fs::write(&other, fs::read_to_string(&config).expect("read").replace("/conf.d", "/disks"))
+        .expect("written");
+    let new = machine.wrapped("new", &when_serving(&format!("set -- \"$@\" -C {}", other.display())));
+    let words = [new.display().to_string(), "--config".into(), config.display().to_string()];
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let said =
+        ["FAILED: ", "back      SIGTERM to process ", "is in place again, and no server runs, as before"];
+    machine.run("deploy", &words).ends(2, &said);
+    let is_as_before = || {
+        assert!(fs::read(machine.target()).expect("read") == original);
+        assert!(!machine.backups().join("state.json").exists(), "nothing is half done");
+        assert!(std::net::TcpListener::bind(("127.0.0.1", machine.port)).is_ok(), "nobody has the port");
+    };
+    is_as_before();
+    // Where it is killed, the rollback does the same.
+    let new = machine.wrapped("new", &when_serving(&format!("set -- \"$@\" -p {}-other", config.display())));
+    let words = [new.display().to_string(), "--config".into(), config.display().to_string()];
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let mut running = machine.start("deploy", &words);
+    machine.wait("it verifies", || {
+        fs::read_to_string(machine.backups().join("state.json"))
+            .is_ok_and(|state| state.contains("\"verify\""))
+    });
+    running.kill().expect("killed");
+    running.wait().expect("it ends");
+    machine.run("rollback", &[]).ends(0, &["no server runs, as before", "is in place, and no server runs"]);
+    is_as_before();
 }

@@ -35,37 +35,42 @@ const SERVES_ON: &str = "the server was not restarted: it serves on";
 const IN_PLACE: &str = "done: it was in place, and serves";
 const UNDONE: &str = "the newest deploy is undone already";
 
-const OF_A_DEPLOY: [Row; 6] = [
+const OF_A_DEPLOY: [Row; 7] = [
     (Rename(1), "", false, 1, NO_BACKUP),
     (Rename(2), "backup", false, 0, FORGOTTEN),
     (Rename(3), "replace", false, 0, IN_PLACE),
     (Rename(4), "replace", true, 0, SERVES_ON),
-    (Rename(5), "restart", true, 0, PUT_BACK),
+    // The number of what restarts is noted before it does anything.
+    (Rename(5), "restart", true, 0, SERVES_ON),
+    (Rename(6), "restart", true, 0, PUT_BACK),
     (LAST, "verify", true, 0, PUT_BACK),
 ];
 
-const OF_A_ROLLBACK: [Row; 6] = [
+const OF_A_ROLLBACK: [Row; 7] = [
     (Rename(1), "", true, 0, PUT_BACK),
     (Rename(2), "backup", true, 0, ANEW),
     (Rename(3), "replace", true, 0, PUT_BACK),
     (Rename(4), "replace", false, 0, PUT_BACK),
-    (Rename(5), "restart", false, 0, SERVES_ON),
+    (Rename(5), "restart", false, 0, PUT_BACK),
+    (Rename(6), "restart", false, 0, SERVES_ON),
     (LAST, "verify", false, 0, SERVES_ON),
 ];
 
 /// It begins where a deploy was killed at its last call.
-const OF_A_ROLLBACK_THAT_FINISHES: [Row; 5] = [
+const OF_A_ROLLBACK_THAT_FINISHES: [Row; 6] = [
     (Rename(1), "verify", true, 0, PUT_BACK),
     (Rename(2), "replace", true, 0, PUT_BACK),
     (Rename(3), "replace", false, 0, PUT_BACK),
-    (Rename(4), "restart", false, 0, IN_PLACE),
+    (Rename(4), "restart", false, 0, PUT_BACK),
+    (Rename(5), "restart", false, 0, IN_PLACE),
     (LAST, "verify", false, 0, IN_PLACE),
 ];
 
 /// Of a deploy that fails, from there on: it does not start, and the original is put back.
-const OF_A_WAY_BACK: [Row; 5] = [
-    (Rename(5), "restart", true, 0, PUT_BACK),
-    (Rename(6), "back", true, 0, PUT_BACK),
+const OF_A_WAY_BACK: [Row; 6] = [
+    (Rename(6), "restart", true, 0, PUT_BACK),
+    (Rename(7), "back", true, 0, PUT_BACK),
+    (Rename(8), "back", false, 0, PUT_BACK),
     (Remove(3), "back", false, 0, IN_PLACE),
     (Remove(4), "", false, 0, UNDONE),
     (Remove(5), "", false, 1, NO_BACKUP),
@@ -203,7 +208,7 @@ fn a_rollback_that_fails_after_one_that_was_killed_brings_back_what_served_befor
     machine.serves(true, &["a", "b"]);
     assert!(!machine.backups().join("state.json").exists(), "nothing is half done");
     // On its way back.
-    assert_eq!(killed_at(&machine, "rollback", &[], Rename(6)), Some(true));
+    assert_eq!(killed_at(&machine, "rollback", &[], Rename(7)), Some(true));
     assert_eq!(noted(&machine), "back");
     fs::remove_file(spoiled).expect("removed");
     machine.run("rollback", &[]).ends(0, &["was broken off in the step back", "done: "]);

@@ -155,6 +155,14 @@ impl Machine {
         command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("nbdctl runs")
     }
 
+    /// Ends the server by a signal, and by nothing else.
+    #[track_caller]
+    pub fn stop(&self, signal: &str) {
+        let pid = self.pid().expect("it runs").to_string();
+        assert!(Command::new("kill").args([signal, &pid]).status().expect("kill").success());
+        self.wait("it has ended", || fs::read_link(format!("/proc/{pid}/exe")).is_err());
+    }
+
     pub fn pid(&self) -> Option<u32> {
         fs::read_to_string(self.dir.join("pid")).ok()?.trim().parse().ok()
     }

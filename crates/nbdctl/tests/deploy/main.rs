@@ -3,6 +3,7 @@
 #![allow(missing_docs)]
 
 mod addresses;
+mod beside;
 mod broken;
 mod disks;
 mod failing;
@@ -16,6 +17,7 @@ mod several;
 use machine::{Machine, SIZE};
 use std::fs;
 use std::os::unix::fs::MetadataExt;
+use testkit::setup::free_port;
 use testkit::{Client, program, skip_or_fail};
 
 /// The release of the workspace, as a deployer gives it.
@@ -170,9 +172,7 @@ fn words_that_are_relative_to_a_directory_hold_everywhere() {
 #[test]
 fn a_server_that_does_not_run_is_replaced_and_started() {
     let Some(machine) = Machine::new(&["a"]) else { return no_original() };
-    let pid = machine.pid().expect("it runs");
-    let _ = std::process::Command::new("kill").arg(pid.to_string()).status();
-    machine.wait("the original has ended", || fs::read_link(format!("/proc/{pid}/exe")).is_err());
+    machine.stop("-TERM");
     let config = machine.config().display().to_string();
     // Nobody is told of this one in the clear.
     machine.export("t", &machine.disk("a"), "force_tls = true");
@@ -180,6 +180,34 @@ fn a_server_that_does_not_run_is_replaced_and_started() {
         0,
         &["running: no server", "export: t, not read: it is not listed without TLS\n", "SIGHUP: answered"],
     );
+    machine.serves(true, &["a"]);
+}
+
+/// Whoever is called for help finds a way out: what is in place is what was wanted, but nobody is served by it.
+#[test]
+fn what_is_in_place_already_and_does_not_serve_as_its_files_say_is_restarted() {
+    let Some(mut machine) = Machine::new(&["a"]) else { return no_original() };
+    machine.run("deploy", &[&ours()]).ends(0, &[]);
+    let (port, text) = (free_port(), fs::read_to_string(machine.config()).expect("read"));
+    fs::write(machine.config(), text.replace(&machine.port.to_string(), &port.to_string())).expect("written");
+    let silent = format!("it does not serve as it should: nobody answers at 127.0.0.1:{port} within 1 s");
+    let mut client = machine.open("a");
+    let words = [ours().leak() as &str, "--wait", "1"];
+    machine
+        .run("deploy", &words)
+        .ends(1, &[&silent, "REFUSED: 1 connection is open and ends with the restart"]);
+    client.read(0, 512).expect("nobody is disturbed");
+    drop(client);
+    machine.wait("the client has gone", || machine.run("deploy", &words).code == Some(0));
+    machine.port = port;
+    machine.serves(true, &["a"]);
+    machine.stop("-KILL");
+    let config = machine.config().display().to_string();
+    let words = [words[0], "--config", &config];
+    machine
+        .run("deploy", &[words[0], words[1], words[2], "--dry-run"])
+        .ends(0, &["no server runs", "it would be restarted"]);
+    machine.run("deploy", &words).ends(0, &["is in place already", "no server runs", "done: "]);
     machine.serves(true, &["a"]);
 }
 

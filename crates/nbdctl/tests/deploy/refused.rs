@@ -114,22 +114,6 @@ fn a_job_that_begins_after_the_look_is_not_cut() {
     machine.serves(false, &["a"]);
 }
 
-/// 3.24 was killed, its child serves on, and another 3.24 was started.
-#[test]
-fn a_client_of_an_earlier_server_is_a_client_too() {
-    let Some(machine) = Machine::new(&["a"]) else { return no_original() };
-    let mut client = machine.open("a");
-    let pid = machine.pid().expect("it runs").to_string();
-    let _ = std::process::Command::new("kill").args(["-KILL", &pid]).status();
-    machine.wait("it is dead", || fs::read_link(format!("/proc/{pid}/exe")).is_err());
-    machine.restart();
-    let ran = machine.run("deploy", &[&ours()]);
-    ran.ends(1, &["/disks/a open (process ", "1 connection is open"]);
-    assert!(!ran.out.contains("another server"), "{}", ran.out);
-    client.read(0, 512).expect("nobody is disturbed");
-    drop(client);
-}
-
 /// A container's server has the same path, in another file system.
 #[test]
 fn the_server_of_a_container_is_not_the_one_that_is_meant() {
