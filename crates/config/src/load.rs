@@ -48,6 +48,8 @@ pub struct Loaded {
     pub config: Config,
     /// What the files say and was not followed.
     pub kept_back: Vec<KeptBack>,
+    /// Descriptions of exports that another one of the same name keeps out.
+    pub twice: Vec<Export>,
     /// Worth a word.
     pub warnings: Vec<Problem>,
     /// Files whose last line had its end when they were last followed.
@@ -90,6 +92,7 @@ pub fn load(
         running,
         claims: Vec::new(),
         kept_back: Vec::new(),
+        twice: Vec::new(),
         warnings: Vec::new(),
         fatal: Vec::new(),
         whole: BTreeSet::new(),
@@ -118,6 +121,7 @@ struct Loader<'a> {
     running: Option<&'a Loaded>,
     claims: Vec<Claim>,
     kept_back: Vec<KeptBack>,
+    twice: Vec<Export>,
     warnings: Vec<Problem>,
     /// Of the main file: nothing is applied.
     fatal: Vec<Problem>,
@@ -291,9 +295,9 @@ impl Loader<'_> {
             let kept = self.kept_back.into_iter().map(|kept| kept.problem);
             return Err(Refused { problems: self.fatal.into_iter().chain(kept).collect(), missing: false });
         }
-        let Self { mut kept_back, warnings, whole, .. } = self;
+        let Self { mut kept_back, twice, warnings, whole, .. } = self;
         kept_back.sort_by(|a, b| (&a.problem.file, a.problem.line).cmp(&(&b.problem.file, b.problem.line)));
-        Ok(Loaded { config, kept_back, warnings, whole })
+        Ok(Loaded { config, kept_back, twice, warnings, whole })
     }
 
     /// One description for each name: the one being served goes on, otherwise the first (C-067).
@@ -317,6 +321,7 @@ impl Loader<'_> {
                 );
                 let problem = Problem::at(&at.file, at.line, what).hint("remove or rename one of them");
                 self.kept_back.push(KeptBack { exports: vec![(*name).clone()], problem });
+                self.twice.push(loser.export.clone());
             }
         }
         claims

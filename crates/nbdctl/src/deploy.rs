@@ -9,11 +9,14 @@ mod arguments;
 mod attributes;
 mod back;
 mod backup;
+mod by_hand;
 mod clients;
 mod command;
+mod leads;
 mod listing;
 mod look;
 mod nbd;
+mod original;
 mod preflight;
 mod process;
 mod program;
@@ -38,13 +41,14 @@ use crate::exit::Exit;
 use crate::output::Output;
 use again::Again;
 use backup::Manifest;
+use control::view::Startup;
 use jiff::Timestamp;
 use listing::{Served, promised};
 use look::{Scene, look};
 use preflight::{Facts, Verdict, decide};
 use program::{Kind, Program, compare_with_sums};
 use rehearsal::rehearse;
-use room::{free, needed, obstacles};
+use room::{free, needed_for, obstacles};
 use state::{Lock, State};
 use std::cell::Cell;
 use std::fs;
@@ -59,15 +63,32 @@ const SERVICE: &str = "nbd-server";
 
 /// `deploy`
 pub fn deploy(wanted: &Deploy, output: &mut Output) -> Exit {
-    begin("deploy", &wanted.place, output, |work| put_in_place(work, wanted))
+    let place = match anywhere(&wanted.place, output) {
+        Ok(place) => place,
+        Err(exit) => return exit,
+    };
+    let wanted = Deploy { place, ..wanted.clone() };
+    begin("deploy", &wanted.place, output, |work| put_in_place(work, &wanted))
 }
 
 /// `rollback`
 pub fn rollback(wanted: &Rollback, output: &mut Output) -> Exit {
+    let place = match anywhere(&wanted.place, output) {
+        Ok(place) => place,
+        Err(exit) => return exit,
+    };
     if wanted.list {
-        return list(&wanted.place.backups, output);
+        return list(&place.backups, output);
     }
-    begin("rollback", &wanted.place, output, |work| back::put_back(work, wanted))
+    let wanted = Rollback { place, ..wanted.clone() };
+    begin("rollback", &wanted.place, output, |work| back::put_back(work, &wanted))
+}
+
+fn anywhere(place: &Place, output: &mut Output) -> Result<Place, Exit> {
+    place.anywhere().map_err(|error| {
+        output.complain(format!("this directory is not known: {error}"));
+        Exit::Refused
+    })
 }
 
 /// Opens the log, and says how it ended. Whatever `run` refuses, nothing was touched.
@@ -79,7 +100,7 @@ fn begin(
 ) -> Exit {
     // A dry run leaves nothing behind that was not asked for by name.
     let log = place.log.clone().or_else(|| (!place.dry_run).then(|| work::default_log(verb)));
-    let exit = match Work::begin(output, log.as_deref(), place.wait) {
+    let (exit, logged) = match Work::begin(output, log.as_deref(), place.wait) {
         Err(why) => {
             output.complain(why);
             return Exit::Refused;
@@ -97,11 +118,12 @@ fn begin(
             });
             let about = if place.dry_run && exit == Exit::Done { DRY } else { about(exit) };
             work.say(format!("{verb} ends with {}: {about}", exit.code()));
-            exit
+            (exit, work.is_logged())
         }
     };
     if let Some(log) = log {
-        output.say(format!("the log of this run is {}", log.display()));
+        let but = if logged { "" } else { ", and its end is missing there" };
+        output.say(format!("the log of this run is {}{but}", log.display()));
     }
     exit
 }
@@ -170,28 +192,32 @@ fn preflight(
     coming: &Program,
     place: &Place,
 ) -> Result<Verdict, String> {
-    let size = |path: &Path| fs::metadata(path).map(|file| file.len()).unwrap_or(0);
-    let (for_backup, for_target) =
-        needed(size(&scene.target.path), size(&coming.path), &scene.target.path, &place.backups);
+    let (for_backup, for_target) = needed_for(&scene.in_place, coming, &scene.target.path, &place.backups);
+    let startup = scene.startup_as(coming.kind);
     let facts = Facts {
         room_for_backup: (free(&place.backups)?, for_backup),
         room_for_target: (free(&scene.target.path)?, for_target),
         obstacles: [scene.orphans(), obstacles(&scene.target.path, &place.backups)].concat(),
-        ..facts(scene, coming.kind)
+        ..facts(scene, startup.as_ref(), coming.kind)
     };
     judge(work, &facts, place)
 }
 
 /// Of a restart alone: no file is written.
 fn preflight_of_restart(work: &mut Work<'_, '_>, scene: &Scene, place: &Place) -> Result<Verdict, String> {
-    judge(work, &facts(scene, scene.in_place.kind), place)
+    let kind = scene.in_place.kind;
+    judge(work, &facts(scene, scene.startup_as(kind).as_ref(), kind), place)
 }
 
-fn facts(scene: &Scene, coming: Kind) -> Facts<'_> {
+fn facts<'a>(scene: &'a Scene, startup: Option<&'a Startup>, coming: Kind) -> Facts<'a> {
+    let now = scene.now.as_deref();
     Facts {
         coming,
-        startup: scene.startup.as_ref(),
-        now: scene.now.as_deref(),
+        running: scene.runs.as_ref().map(|runs| runs.kind),
+        startup,
+        twice: scene.startup.as_ref().map(original::twice).unwrap_or_default(),
+        leads: startup.map(|startup| leads::compare(now.unwrap_or_default(), startup)),
+        now,
         clients: &scene.clients,
         room_for_backup: (0, 0),
         room_for_target: (0, 0),
@@ -205,10 +231,7 @@ fn judge(work: &mut Work<'_, '_>, facts: &Facts<'_>, place: &Place) -> Result<Ve
         startup.warnings.iter().for_each(|warning| work.say(format!("# {warning}")));
     }
     let verdict = decide(facts);
-    match verdict.changes.is_empty() {
-        true => work.say("no export will be another than now"),
-        false => verdict.changes.iter().for_each(|change| work.say(change)),
-    }
+    verdict.about_exports().iter().for_each(|line| work.say(line));
     verdict.asks.iter().for_each(|ask| work.say(format!("! {ask}")));
     if !verdict.refused.is_empty() {
         return Err(verdict.refused.join("\n"));
@@ -279,8 +302,12 @@ fn list(dir: &Path, output: &mut Output) -> Exit {
             Exit::Refused
         }
         Ok(found) => {
-            if found.is_empty() {
+            let unreadable = backup::unreadable(dir);
+            if found.is_empty() && unreadable.is_empty() {
                 output.say(format!("no backups in {}", dir.display()));
+            }
+            for (copy, why) in unreadable {
+                output.complain(format!("{}: nothing is known of it: {why}", copy.display()));
             }
             for one in found {
                 let (backup, verb, kind, target) =

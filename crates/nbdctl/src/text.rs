@@ -43,6 +43,15 @@ pub fn quoted(value: &str) -> String {
     quoted + "\""
 }
 
+/// A word of a command that somebody may give to a shell: as it is, or in its quotes.
+pub fn for_shell(word: &str) -> Cow<'_, str> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "_-./:,+@%".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        return Cow::Borrowed(word);
+    }
+    Cow::Owned(format!("'{}'", word.replace('\'', "'\\''")))
+}
+
 /// One word or the other, by how many there are.
 pub fn counted(count: u64, one: &str, many: &str) -> String {
     format!("{count} {}", if count == 1 { one } else { many })
@@ -72,6 +81,17 @@ mod tests {
         assert_eq!(quoted("/dev/vdb"), "/dev/vdb");
         assert_eq!(quoted("say \"no\"\n"), "\"say \\\"no\\\"\\n\"");
         assert_eq!(quoted(""), "\"\"");
+    }
+
+    #[test]
+    fn a_shell_takes_a_word_as_it_was_meant() {
+        let words =
+            ["/usr/bin/nbd-server", "", "a b", "it's", "\"$HOME\" `id`", "~root", "a=b", "*", "é;#\\!"];
+        let line = words.map(for_shell).join(" ");
+        let said = std::process::Command::new("sh").args(["-c", &format!("printf '%s\\n' {line}")]).output();
+        let said = said.expect("sh").stdout;
+        assert_eq!(String::from_utf8_lossy(&said).lines().collect::<Vec<_>>(), words);
+        assert_eq!(for_shell(words[0]), words[0]);
     }
 
     #[test]

@@ -6,7 +6,7 @@ use crate::bind::Wanted;
 use crate::catalog::Catalog;
 use crate::decide::{Act, Decision, decide};
 use crate::prepare::Prepared;
-use config::{Config, Generic, Loaded, Plan, Refused};
+use config::{Config, Export, Generic, Loaded, Plan, Refused};
 use control::view::{Listening, Problem, Startup, StartupExport};
 use std::collections::HashMap;
 use std::path::Path;
@@ -50,6 +50,7 @@ pub fn look(main: &Path, wanted: &Config, loaded: &Loaded, around: Surroundings)
     let reasons: HashMap<String, String> =
         told.unavailable.into_iter().map(|one| (one.export, one.reason)).collect();
     let exports: Vec<StartupExport> = decisions.iter().filter_map(|one| export(one, &reasons)).collect();
+    let twice = loaded.twice.iter().map(described).collect();
     let starts = around.refused.is_empty();
     let whole = told.kept_back.is_empty() && reasons.is_empty() && around.lacking.is_empty();
     let Surroundings { wanted: listen, refused, lacking, warnings } = around;
@@ -60,6 +61,7 @@ pub fn look(main: &Path, wanted: &Config, loaded: &Loaded, around: Surroundings)
         kept_back: told.kept_back,
         warnings: told.warnings.into_iter().chain(lacking).chain(warnings).collect(),
         exports,
+        twice,
         listening: Some(listening(&wanted.generic, listen)),
         ..empty(main)
     }
@@ -86,6 +88,7 @@ fn empty(main: &Path) -> Startup {
         kept_back: Vec::new(),
         warnings: Vec::new(),
         exports: Vec::new(),
+        twice: Vec::new(),
         listening: None,
     }
 }
@@ -94,18 +97,27 @@ fn export(decision: &Decision<'_>, reasons: &HashMap<String, String>) -> Option<
     let (Act::Stay(wanted) | Act::Place { wanted, .. }) = decision.act else { return None };
     let (settings, name) = (wanted.settings, decision.name.to_string());
     let probe = wanted.finding.probe.as_ref().ok().and_then(Option::as_ref);
-    let origin = &settings.origin;
     Some(StartupExport {
         unavailable: reasons.get(&name).cloned(),
-        name,
-        path: settings.storage.path.clone(),
         size: probe.map(|probe| probe.size),
+        ..described(settings)
+    })
+}
+
+/// As the files have it.
+fn described(settings: &Export) -> StartupExport {
+    let origin = &settings.origin;
+    StartupExport {
+        name: settings.name.to_string(),
+        path: settings.storage.path.clone(),
+        size: None,
+        unavailable: None,
         placeholder: settings.is_placeholder(),
         read_only: settings.readonly,
         force_tls: settings.force_tls,
         file: (origin.line > 0).then(|| origin.file.display().to_string()),
         settings: config::settings_of(settings),
-    })
+    }
 }
 
 fn listening(generic: &Generic, wanted: Wanted) -> Listening {

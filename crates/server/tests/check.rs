@@ -86,6 +86,13 @@ fn what_would_be_left_out_is_named_with_its_reason() {
     assert_eq!(status, Some(2), "{said:#}");
     let problem = &said["kept_back"][0]["problem"];
     assert_eq!((&problem["file"], &problem["line"]), (&format!("{at}/conf.d/c.conf").into(), &1.into()));
+    assert_eq!(said["twice"].as_array().map(Vec::len), Some(0), "{said:#}");
+    let other = dir.join("other").display().to_string();
+    fs::write(dir.join("conf.d/c.conf"), format!("[a]\nexportname = {other}\n")).expect("written");
+    let (status, said) = check(&dir, &main, &[]);
+    assert_eq!((status, &said["exports"][0]["path"]), (Some(2), &disk.display().to_string().into()));
+    let (twice, kept) = (&said["twice"][0], &said["kept_back"][0]["problem"]);
+    assert_eq!((&twice["name"], &twice["path"], &twice["file"]), (&"a".into(), &other.into(), &kept["file"]));
     fs::remove_file(dir.join("conf.d/c.conf")).expect("removed");
     let keys = main.replace("[a]", "certfile = /nonexistent/cert\nkeyfile = /nonexistent/key\n[a]");
     let (status, said) = check(&dir, &keys, &[]);

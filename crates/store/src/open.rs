@@ -228,6 +228,9 @@ fn examine(spec: &Spec, fd: Option<&OwnedFd>, found: &Stat) -> Result<Probe, Sto
             Ok(Probe { identity: Identity::Device(device), size, kind: Kind::BlockDevice, device: None })
         }
         (FileType::Directory, _) => Err(unsupported("it is a directory")),
+        // No size makes a disk of these.
+        (FileType::Fifo, _) => Err(unsupported("it is a FIFO, which is no disk")),
+        (FileType::Socket, _) => Err(unsupported("it is a socket, which is no disk")),
         (kind, _) => match spec.filesize {
             Some(size) if kind == FileType::CharacterDevice => Ok(Probe {
                 identity: Identity::Placeholder { rdev },

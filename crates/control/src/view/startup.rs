@@ -26,6 +26,9 @@ pub struct Startup {
     pub warnings: Vec<String>,
     /// What would be configured, in the order of the files.
     pub exports: Vec<StartupExport>,
+    /// Descriptions that another one of the same name keeps out; nobody has looked at their disks.
+    #[serde(default)]
+    pub twice: Vec<StartupExport>,
     /// Where it would listen, and as whom; none where the configuration cannot be read.
     pub listening: Option<Listening>,
 }

@@ -19,7 +19,11 @@ pub struct Scene<'a> {
     disks: Vec<(LoopDevice, std::path::PathBuf)>,
     dir: TempDir,
     swapped: bool,
+    /// The sum of the program that the distribution has.
+    original: String,
 }
+
+const SUM: &str = "sha256sum < $(readlink -f /usr/bin/nbd-server)";
 
 impl<'a> Scene<'a> {
     pub fn new(engine: &'a Engine, product: &Product) -> Option<Self> {
@@ -42,7 +46,8 @@ impl<'a> Scene<'a> {
             devices.map(|(at, name)| format!("--device={}:/dev/{name}", node(at))).collect();
         let slow = format!("--volume={}:/srv/slow", dir.join("slow").display());
         let appliance = Appliance::start(engine, Base::Bookworm, &[&devices[0], &devices[1], &slow]);
-        let scene = Self { appliance, clients: Vec::new(), disks, dir, swapped: false };
+        let original = appliance.sh(SUM).ok();
+        let scene = Self { appliance, clients: Vec::new(), disks, dir, swapped: false, original };
         scene.appliance.copy_in(product.dir(), "/opt/output");
         scene.appliance.write("/etc/nbd-server/config", CONFIG);
         scene.appliance.sh("mkdir -p /etc/nbd-server/conf.d; truncate -s 16M /srv/slow/vol-3.img").ok();
@@ -110,6 +115,13 @@ impl<'a> Scene<'a> {
                 let _failing = self.failing_syncs();
                 let client = self.clients.last_mut().expect("the migration");
                 assert_eq!(client.flush(), Err(EIO));
+            }
+            "the original is in place" => {
+                assert_eq!(self.appliance.sh(SUM).ok(), self.original);
+                // It writes its number a little later.
+                self.appliance.wait_for("test -s /run/nbd-server.pid");
+                let runs = self.appliance.sh("sha256sum < /proc/$(cat /run/nbd-server.pid)/exe").ok();
+                assert_eq!(runs, self.original, "and runs");
             }
             "a build that does not start" => self.build(),
             "nbdctl is killed between replacing and restarting" => {

@@ -2,8 +2,9 @@
 
 use super::again::Again;
 use super::backup::{self, Manifest};
+use super::listing::{Served, promised};
 use super::look::{Scene, look};
-use super::preflight::lost;
+use super::preflight::since;
 use super::program::{Kind, Program};
 use super::state::{self, State};
 use super::steps::{AfterFailing, Job};
@@ -14,6 +15,9 @@ use crate::exit::Exit;
 use std::cell::Cell;
 use std::fs;
 use std::path::{Path, PathBuf};
+
+/// What to do about a copy that is not what it was.
+const DAMAGED: &str = "that copy is damaged: --to names another backup, --list shows them; the original is in its package too (`apt-get install --reinstall nbd-server`)";
 
 /// What is left to do.
 struct Course {
@@ -52,8 +56,11 @@ pub fn put_back(work: &mut Work<'_, '_>, wanted: &Rollback) -> Result<Exit, Stri
         },
         None => {
             let found = backup::all(&place.backups)?;
-            let chosen = backup::choose(&found, wanted.to.as_deref(), target.as_deref())?;
-            Course { chosen, begins: Begins::Anew(None) }
+            let chosen = backup::choose(&found, wanted.to.as_deref(), target.as_deref());
+            if wanted.to.is_none() {
+                backup::none_is_newer(chosen.as_ref().ok(), &backup::unreadable(&place.backups))?;
+            }
+            Course { chosen: chosen?, begins: Begins::Anew(None) }
         }
     };
     let chosen = &course.chosen;
@@ -61,7 +68,7 @@ pub fn put_back(work: &mut Work<'_, '_>, wanted: &Rollback) -> Result<Exit, Stri
         let (backup, of, target) = (chosen.backup.display(), chosen.target.display(), target.display());
         return Err(format!("{backup} is a backup of {of}, and not of {target}"));
     }
-    backup::check(&chosen.backup, &chosen.from.sha256)?;
+    backup::check(&chosen.backup, &chosen.from.sha256).map_err(|why| format!("{why}\n{DAMAGED}"))?;
     let old = Program { path: chosen.backup.clone(), ..chosen.from.clone() };
     work.say(format!("back to: {old}, which was replaced at {}", chosen.at));
     let mut scene = look(work, place, Some(chosen))?;
@@ -188,14 +195,20 @@ fn go_back(
     let asked_to_cut = place.yes;
     let place = &Place { yes: place.yes || (finishes && !cuts), ..place.clone() };
     let mut verdict = preflight(work, scene, old, place)?;
+    let startup = scene.startup_as(old.kind);
     let before = match &course.begins {
         Begins::Anew(_) if scene.now.is_some() => scene.served(),
+        // Nobody serves: what came to be configured since is what a start is judged by.
+        Begins::Anew(_) if scene.process.is_none() && startup.is_some() => Served {
+            exports: startup.iter().flat_map(|startup| promised(startup, old.kind)).collect(),
+            listens: Vec::new(),
+        },
         Begins::Anew(_) | Begins::InDeploy => chosen.served(),
         Begins::InRollback(own) => own.served(),
     };
-    if finishes {
-        verdict.announced.lost.extend(lost(scene.startup.as_ref(), &before.exports));
-    }
+    let since = since(startup.as_ref(), &before.exports);
+    verdict.announced.lost.extend(since.lost);
+    verdict.announced.resized.extend(since.resized);
     let mut manifest = manifest("rollback", scene, old, place, before.clone());
     let after_failing = match &course.begins {
         Begins::Anew(half) => {

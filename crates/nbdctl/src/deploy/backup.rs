@@ -6,6 +6,7 @@ use super::nbd::Address;
 use super::program::{Program, sha256};
 use super::replace::{copy, sync_dir};
 use super::service::Manager;
+use crate::text::for_shell;
 use control::view::Startup;
 use serde::{Deserialize, Serialize};
 use std::fs::{self, DirBuilder};
@@ -156,6 +157,38 @@ pub fn all(dir: &Path) -> Result<Vec<Manifest>, String> {
     Ok(found)
 }
 
+/// Copies of which nothing is known, and why: the newest first.
+pub fn unreadable(dir: &Path) -> Vec<(PathBuf, String)> {
+    let entries = fs::read_dir(dir).into_iter().flatten().flatten();
+    let is_copy = |path: &PathBuf| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        name.starts_with("nbd-server-") && !name.ends_with(".json") && path.is_file()
+    };
+    let copies = entries.map(|entry| entry.path()).filter(is_copy);
+    let mut found: Vec<_> = copies
+        .filter_map(|copy| Some((read(&manifest_path(&copy)).err()?, copy)))
+        .map(|(why, copy)| (copy, why))
+        .collect();
+    found.sort_by(|one, other| other.cmp(one));
+    found
+}
+
+/// The newest copy is the one that is meant where nothing is said, and a lost manifest does not make an older one it.
+///
+/// # Errors
+/// There is a newer copy of which nothing is known.
+pub fn none_is_newer(chosen: Option<&Manifest>, unreadable: &[(PathBuf, String)]) -> Result<(), String> {
+    let Some((copy, why)) = unreadable.first() else { return Ok(()) };
+    // Their names have the date.
+    if chosen.is_some_and(|chosen| chosen.backup.file_name() > copy.file_name()) {
+        return Ok(());
+    }
+    Err(format!(
+        "{why}\nso nothing is known of the newest copy but its bytes: `{} -V` says which server it is, and a copy and a rename put it back by hand; --to names another backup, --list shows them",
+        for_shell(&copy.display().to_string())
+    ))
+}
+
 /// A manifest. The copy is looked for beside it: the directory may have been moved.
 ///
 /// # Errors
@@ -265,6 +298,11 @@ mod tests {
         let (was, is) = (fs::metadata(&target).expect("there"), fs::metadata(&one.backup).expect("there"));
         assert_eq!((was.mode(), was.uid(), was.mtime_nsec()), (is.mode(), is.uid(), is.mtime_nsec()));
         assert_eq!(all(&dir).expect("read"), [one.clone()]);
+        fs::write(dir.join("nbd-server-0-a"), "older").expect("written");
+        let (unreadable, oldest) = (unreadable(&dir), dir.join("nbd-server-0-a"));
+        assert_eq!(unreadable.iter().map(|(copy, _)| copy).collect::<Vec<_>>(), [&oldest]);
+        assert_eq!(none_is_newer(Some(&one), &unreadable), Ok(()));
+        fs::remove_file(oldest).expect("removed");
         one.from.sha256 = "0".into();
         one.backup = dir.join("nbd-server-2-b");
         assert!(make(&one).is_err_and(|why| why.contains("other bytes")));

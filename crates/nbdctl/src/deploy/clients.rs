@@ -21,6 +21,17 @@ pub fn children(server: &Process) -> Vec<Process> {
     process::all().into_values().filter(is_child).collect()
 }
 
+/// The child that 3.24 has for this client; none where it cannot be told from others.
+pub fn child_of(server: &Process, peer: &str) -> Option<Process> {
+    let sockets = Sockets::of(&server.pid.to_string());
+    let is_of = |link: &PathBuf| {
+        number(link).and_then(|number| sockets.peers.get(number)).is_some_and(|one| one == peer)
+    };
+    let mut found = children(server).into_iter().filter(|one| one.descriptors().iter().any(is_of));
+    let child = found.next()?;
+    found.next().is_none().then_some(child)
+}
+
 /// It serves somebody for a server that has ended, killed or crashed at SIGHUP: nothing that is done to another server ends
 /// it. One that listens is a server itself, however equal its words are.
 pub fn is_orphan(one: &Process, parent: Option<&Process>) -> bool {

@@ -1,6 +1,7 @@
 //! Programs that are run: bounded in time, and what was run and what it answered is logged.
 
 use super::work::{TICK, Work};
+use crate::text::for_shell;
 use rustix::fs::{MemfdFlags, memfd_create};
 use rustix::process::{Pid, Signal, kill_process_group};
 use std::ffi::OsStr;
@@ -51,6 +52,11 @@ pub fn ask(program: impl AsRef<OsStr>, args: &[&str], dir: Option<&Path>) -> Res
     run(command, LOOK, &mut |_| Ok(()), &|| Ok(()))
 }
 
+/// Words as one line, which a shell takes as they are.
+pub fn line(words: &[&str]) -> String {
+    words.iter().map(|word| for_shell(word)).collect::<Vec<_>>().join(" ")
+}
+
 /// Has a program do something: the log tells what, and how it ended. It begins once `note` has noted its number: whoever
 /// comes after a sudden end of ours knows of it, or it never begins.
 ///
@@ -61,7 +67,7 @@ pub fn carry_out(
     words: &[&str],
     note: &mut dyn FnMut(u32) -> Result<(), String>,
 ) -> Result<Ran, String> {
-    let line = words.join(" ");
+    let line = line(words);
     work.say(format!("run: {line}"));
     let mut command = Command::new("/bin/sh");
     command.args(["-c", GATE]).args(words).stdin(Stdio::piped());

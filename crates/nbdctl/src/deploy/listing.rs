@@ -1,5 +1,6 @@
 //! What a server serves, as a client sees it: names, sizes, and whether the bytes are those of the disk.
 
+use super::leads::{Disk, Knows};
 use super::nbd::{self, Address, Closed, List};
 use super::program::Kind;
 use crate::text::{name, shown};
@@ -40,6 +41,9 @@ pub struct Seen {
     pub size: Option<u64>,
     /// What became of a read.
     pub reading: Reading,
+    /// What the server has open for it, where that can be seen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub disk: Option<Disk>,
 }
 
 /// What a server serves, and where.
@@ -125,17 +129,36 @@ pub fn answering(addresses: &[Address]) -> (Vec<Address>, Vec<String>) {
 /// # Errors
 /// Nobody answers at any of the addresses.
 pub fn see(addresses: &[Address], startup: Option<&Startup>, kind: Kind) -> Result<Listing, String> {
+    see_disks(addresses, startup, kind, &Knows::Nobody)
+}
+
+/// The same, and which disks they lead to.
+///
+/// # Errors
+/// Nobody answers at any of the addresses.
+pub fn see_disks(
+    addresses: &[Address],
+    startup: Option<&Startup>,
+    kind: Kind,
+    knows: &Knows<'_>,
+) -> Result<Listing, String> {
     let mut failures = Vec::new();
     for address in addresses {
         match nbd::list(address) {
-            Ok(list) => return Ok(see_at(address, list, startup, kind)),
+            Ok(list) => return Ok(see_at(address, list, startup, kind, knows)),
             Err(why) => failures.push(why),
         }
     }
     Err(if failures.is_empty() { "nobody answers at any address".into() } else { failures.join("; ") })
 }
 
-fn see_at(address: &Address, list: List, startup: Option<&Startup>, kind: Kind) -> Listing {
+fn see_at(
+    address: &Address,
+    list: List,
+    startup: Option<&Startup>,
+    kind: Kind,
+    knows: &Knows<'_>,
+) -> Listing {
     let configured: BTreeMap<&str, &StartupExport> = startup
         .into_iter()
         .flat_map(|startup| &startup.exports)
@@ -144,6 +167,10 @@ fn see_at(address: &Address, list: List, startup: Option<&Startup>, kind: Kind) 
     let in_order =
         || startup.into_iter().flat_map(|startup| &startup.exports).map(|export| export.name.clone());
     let mut notes = vec![format!("seen at {address}")];
+    let unopened = |why: &str| {
+        let why = why.to_owned();
+        move |name| Seen { name, size: None, reading: Reading::Untried(why.clone()), disk: None }
+    };
     let names: Vec<String> = match list {
         List::Names(names) => names,
         List::Denied(why) => {
@@ -154,32 +181,50 @@ fn see_at(address: &Address, list: List, startup: Option<&Startup>, kind: Kind) 
         }
         List::WantsTls => {
             notes.push("it wants TLS, which is not spoken here: no export can be seen".into());
-            Vec::new()
+            return Listing { exports: in_order().map(unopened("it wants TLS")).collect(), notes };
         }
     };
-    let exports = names.into_iter().map(|name| look_at(address, name, &configured, kind)).collect();
+    // Nobody is told of these in the clear.
+    let is_hidden = |name: &String| {
+        let export = configured.get(name.as_str());
+        export.is_some_and(|export| wants_tls(export) && export.unavailable.is_none())
+            && !names.contains(name)
+    };
+    let hidden: Vec<String> = in_order().filter(is_hidden).collect();
+    let mut exports: Vec<Seen> =
+        names.into_iter().map(|name| look_at(address, name, &configured, kind, knows)).collect();
+    exports.extend(hidden.into_iter().map(unopened("it is not listed without TLS")));
     Listing { exports, notes }
 }
 
-fn look_at(address: &Address, name: String, configured: &BTreeMap<&str, &StartupExport>, kind: Kind) -> Seen {
+/// It is for clients with TLS only.
+fn wants_tls(export: &StartupExport) -> bool {
+    export.force_tls || export.settings.contains_key("tls_allow")
+}
+
+fn look_at(
+    address: &Address,
+    name: String,
+    configured: &BTreeMap<&str, &StartupExport>,
+    kind: Kind,
+    knows: &Knows<'_>,
+) -> Seen {
     let export = configured.get(name.as_str()).copied();
+    let unopened = |name, reading| Seen { name, size: None, reading, disk: None };
     if let Some(why) = export.and_then(|export| leave_alone(export, kind)) {
-        return Seen { name, size: None, reading: Reading::Untried(why) };
+        return unopened(name, Reading::Untried(why));
     }
     let mut opened = match nbd::open(address, &name) {
         Ok(opened) => opened,
-        Err(Closed::WantsTls) => {
-            return Seen { name, size: None, reading: Reading::Untried("it wants TLS".into()) };
-        }
-        Err(Closed::Refused(why) | Closed::Broken(why)) => {
-            return Seen { name, size: None, reading: Reading::Failed(why) };
-        }
+        Err(Closed::WantsTls) => return unopened(name, Reading::Untried("it wants TLS".into())),
+        Err(Closed::Refused(why) | Closed::Broken(why)) => return unopened(name, Reading::Failed(why)),
     };
+    let disk = knows.disk_of(&name, &opened.peer);
     let size = Some(opened.size);
     let path = export.filter(|export| is_plain(export)).map(|export| export.path.as_str());
     let reading =
         if opened.size == 0 { Reading::Untried("it is empty".into()) } else { read(&mut opened, path) };
-    Seen { name, size, reading }
+    Seen { name, size, reading, disk }
 }
 
 /// Why an export is not opened just to see it.
@@ -209,7 +254,12 @@ fn leave_alone(export: &StartupExport, kind: Kind) -> Option<String> {
 }
 
 fn is_plain(export: &StartupExport) -> bool {
-    export.settings.keys().all(|key| PLAIN.contains(&key.as_str()) || key == "maxconnections")
+    export.settings.keys().all(|key| is_of_its_path(key))
+}
+
+/// With it, all clients go on getting the bytes at the path.
+pub fn is_of_its_path(key: &str) -> bool {
+    PLAIN.contains(&key) || key == "maxconnections"
 }
 
 fn read(opened: &mut nbd::Opened, path: Option<&str>) -> Reading {
@@ -248,9 +298,12 @@ pub fn promised(startup: &Startup, kind: Kind) -> Vec<Seen> {
     let served = startup.exports.iter().filter(|export| export.unavailable.is_none());
     served
         .map(|export| {
-            let alone = leave_alone(export, kind).or_else(|| export.force_tls.then(|| "it wants TLS".into()));
+            let guarded = || wants_tls(export).then(|| "it wants TLS".to_owned());
+            // It need not let in who looks from here.
+            let listed = || export.settings.contains_key("authfile").then(|| "it has authfile".to_owned());
+            let alone = leave_alone(export, kind).or_else(guarded).or_else(listed);
             let reading = alone.map_or(Reading::Good, Reading::Untried);
-            Seen { name: export.name.clone(), size: export.size, reading }
+            Seen { name: export.name.clone(), size: export.size, reading, disk: None }
         })
         .collect()
 }
@@ -262,6 +315,18 @@ pub struct Announced {
     pub lost: BTreeMap<String, String>,
     /// Exports that get another size.
     pub resized: BTreeMap<String, u64>,
+}
+
+/// What is to be said where none is worse.
+pub fn all_is_well(before: &[Seen], now: &[Seen], announced: &Announced) -> String {
+    if now.iter().all(|seen| matches!(seen.reading, Reading::Untried(_))) {
+        return "none was looked at".into();
+    }
+    let but = match announced.lost.len() + announced.resized.len() {
+        0 => "",
+        _ => ", but for what was announced",
+    };
+    format!("all {} are as they should be{but}", before.len())
 }
 
 /// What is worse than before; nothing where all is as it was, but for what was announced.

@@ -3,8 +3,10 @@
 use super::attributes::Attributes;
 use super::clients;
 use super::command::ask;
+use super::leads::Knows;
 use super::listing::{self, Listing, Seen, Served};
 use super::nbd::Address;
+use super::original;
 use super::process::{self, PID_FILE, Process};
 use super::program::{Kind, Program};
 use super::service::Manager;
@@ -17,7 +19,7 @@ use crate::client::{Ask, Client, Path as Route};
 use crate::output::Output;
 use crate::text::{name, shown};
 use crate::words::plan;
-use control::view::{Plan, Session, Startup, Status};
+use control::view::{Export, Plan, Session, Startup, Status};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -218,6 +220,11 @@ impl Scene {
         })
     }
 
+    /// What a start of this program comes to: 3.24 makes something else of some configurations.
+    pub fn startup_as(&self, kind: Kind) -> Option<Startup> {
+        self.startup.as_ref().map(|startup| original::startup_of(kind, startup))
+    }
+
     /// The server was found by its address; the target is a script that has started it.
     pub fn is_served_by(&mut self, server: Process) {
         self.pid_file = self.pid_file.take().or_else(|| written(&server));
@@ -266,7 +273,8 @@ impl Scene {
         ));
         silent.iter().for_each(|why| work.say(format!("nobody answers at {why}")));
         self.listens = listens;
-        match listing::see(&self.listens, self.startup.as_ref(), runs.kind) {
+        let knows = knows(&process, runs.kind, client.as_ref());
+        match listing::see_disks(&self.listens, self.startup_as(runs.kind).as_ref(), runs.kind, &knows) {
             Ok(Listing { exports, notes }) => {
                 notes.iter().for_each(|note| work.say(format!("exports: {note}")));
                 exports.iter().for_each(|export| work.say(format!("export: {export}")));
@@ -331,6 +339,17 @@ fn connected(process: &Process, client: Option<&Client>) -> Vec<String> {
     match client.and_then(sessions) {
         Some(sessions) => sessions.iter().map(session).collect(),
         None => clients::of(process),
+    }
+}
+
+/// Who knows which disks the server has open.
+fn knows<'a>(process: &'a Process, kind: Kind, client: Option<&Client>) -> Knows<'a> {
+    let exports =
+        || -> Option<Vec<Export>> { client?.ask(&Ask::get(Route::v1("exports"))).ok()?.value().ok() };
+    match (kind, exports()) {
+        (Kind::Original, _) => Knows::Children(process),
+        (Kind::Enhanced, Some(all)) => Knows::Told(all.into_iter().map(|one| (one.name, one.path)).collect()),
+        (Kind::Enhanced, None) => Knows::Nobody,
     }
 }
 

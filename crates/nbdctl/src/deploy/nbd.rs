@@ -78,6 +78,7 @@ impl<T: Read + Write> Stream for T {}
 /// A connection.
 pub struct Connection {
     stream: Box<dyn Stream>,
+    peer: String,
 }
 
 /// An export that was opened.
@@ -85,6 +86,8 @@ pub struct Opened {
     connection: Connection,
     /// Bytes.
     pub size: u64,
+    /// Who we are at the server's end, as `clients.rs` names it.
+    pub peer: String,
 }
 
 /// Names of all exports.
@@ -136,7 +139,7 @@ pub fn open(address: &Address, name: &str) -> Result<Opened, Closed> {
         }
     }
     let size = size.ok_or_else(|| Closed::Broken("GO was answered without a size".into()))?;
-    Ok(Opened { connection, size })
+    Ok(Opened { peer: connection.peer.clone(), connection, size })
 }
 
 impl Opened {
@@ -184,12 +187,12 @@ impl Drop for Opened {
 impl Connection {
     fn to(address: &Address) -> Result<Self, String> {
         let failed = |error: std::io::Error| format!("{address}: {error}");
-        let stream: Box<dyn Stream> = match address {
+        let (stream, peer): (Box<dyn Stream>, String) = match address {
             Address::Unix(path) => {
                 let stream = UnixStream::connect(path).map_err(failed)?;
                 stream.set_read_timeout(Some(PATIENCE)).map_err(failed)?;
                 stream.set_write_timeout(Some(PATIENCE)).map_err(failed)?;
-                Box::new(stream)
+                (Box::new(stream), format!("somebody on {}", path.display()))
             }
             Address::Tcp(host, port) => {
                 let mut all = (host.as_str(), *port).to_socket_addrs().map_err(failed)?;
@@ -197,10 +200,11 @@ impl Connection {
                 let stream = TcpStream::connect_timeout(&one, PATIENCE).map_err(failed)?;
                 stream.set_read_timeout(Some(PATIENCE)).map_err(failed)?;
                 stream.set_write_timeout(Some(PATIENCE)).map_err(failed)?;
-                Box::new(stream)
+                let peer = stream.local_addr().map_err(failed)?.to_string();
+                (Box::new(stream), peer)
             }
         };
-        let mut connection = Self { stream };
+        let mut connection = Self { stream, peer };
         let mut greeting = [0; Greeting::SIZE];
         connection.stream.read_exact(&mut greeting).map_err(failed)?;
         Greeting::decode(&greeting).map_err(|why| format!("{address} does not speak NBD: {why}"))?;

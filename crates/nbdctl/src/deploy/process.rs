@@ -109,6 +109,12 @@ impl Process {
         self.given().config.unwrap_or_else(|| super::CONFIG.into())
     }
 
+    /// It was started with this configuration. What a relative path of 3.24 was relative to, nobody knows any more.
+    pub fn reads(&self, config: &Path) -> bool {
+        let own = self.config();
+        own == config || (own.is_relative() && config.ends_with(own))
+    }
+
     /// By the name of what it executes.
     pub fn is_named_like_a_server(&self) -> bool {
         self.exe.file_name().is_some_and(|name| name.to_string_lossy().starts_with("nbd-server"))

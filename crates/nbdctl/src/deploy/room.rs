@@ -1,5 +1,6 @@
 //! Room and rights, before they are needed.
 
+use super::program::Program;
 use rustix::fs::{Access, access, statvfs};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -14,9 +15,18 @@ pub fn free(path: &Path) -> Result<u64, String> {
     Ok(found.f_bavail.saturating_mul(found.f_frsize))
 }
 
+/// Bytes that it takes to put one program in the place of another; none where it has its bytes already.
+pub fn needed_for(in_place: &Program, coming: &Program, target: &Path, backups: &Path) -> (u64, u64) {
+    if in_place.sha256 == coming.sha256 {
+        return (0, 0);
+    }
+    let size = |path: &Path| path.metadata().map(|file| file.len()).unwrap_or(0);
+    needed(size(target), size(&coming.path), target, backups)
+}
+
 /// Bytes that a deploy needs where the backup goes, and beside the target: the way back has both programs there, since
 /// whoever executes the one that was renamed over keeps its bytes.
-pub fn needed(in_place: u64, coming: u64, target: &Path, backups: &Path) -> (u64, u64) {
+fn needed(in_place: u64, coming: u64, target: &Path, backups: &Path) -> (u64, u64) {
     let device = |path: &Path| there(path).metadata().map(|file| file.dev()).ok();
     let beside = in_place.saturating_add(coming);
     let shared = device(target) == device(backups);
@@ -50,6 +60,15 @@ mod tests {
         assert_eq!(needed(2, 10, &dir.join("target"), &dir.join("backups")), (14, 14));
         // Memory that no file system of disks shares.
         assert_eq!(needed(2, 10, &dir, Path::new("/proc/self")), (2, 12));
+    }
+
+    #[test]
+    fn what_is_in_place_already_needs_no_room() {
+        let me = std::env::current_exe().expect("a path");
+        let new = Program::broken(&me, "mine".into()).expect("read");
+        let other = Program { sha256: "0".into(), ..new.clone() };
+        assert_eq!(needed_for(&new, &new, &me, &std::env::temp_dir()), (0, 0));
+        assert!(needed_for(&other, &new, &me, &std::env::temp_dir()).1 > 0);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Who starts and stops the server on this machine.
 
-use super::command::{ask, carry_out};
+use super::command::{ask, carry_out, line};
 use super::process::Process;
 use super::work::Work;
 use serde::{Deserialize, Serialize};
@@ -149,7 +149,7 @@ impl Manager {
 
 impl std::fmt::Display for Manager {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.words().join(" "))
+        f.write_str(&line(&self.words()))
     }
 }
 

@@ -103,7 +103,7 @@ impl State {
         };
         serde_json::from_str(&text).map(Some).map_err(|error| {
             format!(
-                "{}: {error}: an earlier run was broken off; look at the server and remove that file",
+                "{}: {error}: an earlier run was broken off, and it is not known how far it had come: see what serves, put the newest copy beside that file back if it should be that, and remove that file",
                 path.display()
             )
         })

@@ -2,6 +2,7 @@
 
 use super::attributes::Attributes;
 use super::backup::{self, Manifest};
+use super::by_hand::by_hand;
 use super::clients;
 use super::listing::{Announced, Served};
 use super::look::Scene;
@@ -258,7 +259,7 @@ impl Job<'_> {
     }
 
     fn stranded(&self, work: &mut Work<'_, '_>) -> Exit {
-        let (target, backup) = (self.scene.target.path.display(), self.manifest.backup.display());
+        let (target, backup) = (&self.scene.target.path, &self.manifest.backup);
         work.say("AN OPERATOR IS NEEDED: it is not known what serves");
         if self.back_to != self.manifest.backup {
             work.say(format!(
@@ -266,7 +267,8 @@ impl Job<'_> {
                 self.back_to.display()
             ));
         }
-        work.say(format!("what was there before is in {backup}; by hand: cp -a {backup} {target}.old && mv {target}.old {target} && {}", self.scene.manager));
+        let by_hand = by_hand(backup, target, &self.scene.manager);
+        work.say(format!("what was there before is in {}; by hand: {by_hand}", backup.display()));
         Exit::Stranded
     }
 }

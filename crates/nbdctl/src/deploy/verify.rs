@@ -147,19 +147,16 @@ fn check_exports(work: &mut Work<'_, '_>, expected: &Expected<'_>, process: &Pro
         return Ok(());
     }
     wait_for_answers(work, expected, process, &addresses)?;
-    let seen = listing::see(&addresses, scene.startup.as_ref(), expected.program.kind)?;
+    let seen =
+        listing::see(&addresses, scene.startup_as(expected.program.kind).as_ref(), expected.program.kind)?;
     seen.notes.iter().for_each(|note| work.say(format!("exports: {note}")));
     seen.exports.iter().for_each(|export| work.say(format!("export: {export}")));
     let worse = listing::worse(&expected.before.exports, &seen.exports, expected.announced);
     if !worse.is_empty() {
         return Err(format!("exports are worse than before: {}", worse.join("; ")));
     }
-    let announced = &expected.announced;
-    let but = match announced.lost.len() + announced.resized.len() {
-        0 => "",
-        _ => ", but for what was announced",
-    };
-    work.say(format!("exports: all {} are as they should be{but}", expected.before.exports.len()));
+    let well = listing::all_is_well(&expected.before.exports, &seen.exports, expected.announced);
+    work.say(format!("exports: {well}"));
     Ok(())
 }
 

@@ -118,7 +118,7 @@ fn choose(
     let ours = |process: &Process| {
         let given = process.given();
         let program = wanted.target.map_or(process.is_named_like_a_server(), |target| process.is_of(target));
-        let config = wanted.config.is_none_or(|config| process.config() == config);
+        let config = wanted.config.is_none_or(|config| process.reads(config));
         let pid_file = wanted
             .pid_file
             .is_none_or(|file| given.pid_file.as_deref().unwrap_or(Path::new(PID_FILE)) == file);
@@ -132,7 +132,7 @@ fn choose(
     }
     // The service does not run: a server with another configuration is none of its business, one with the same is in its way.
     let config = wanted.config.or(wanted.config_then).unwrap_or(Path::new(super::CONFIG));
-    match found.into_iter().find(|one| one.config() == config) {
+    match found.into_iter().find(|one| one.reads(config)) {
         None => Ok(None),
         // A script in /etc/init.d ends whoever has its number there.
         Some(one) if Some(one.pid) == in_pid_file => Ok(Some(one.clone())),
@@ -158,7 +158,7 @@ fn one_of(
         return Ok(Some((*one).clone()));
     }
     let as_then: Vec<&Process> =
-        found.iter().filter(|one| Some(one.config().as_path()) == wanted.config_then).copied().collect();
+        found.iter().filter(|one| wanted.config_then.is_some_and(|then| one.reads(then))).copied().collect();
     if let [one] = as_then[..] {
         return Ok(Some(one.clone()));
     }
@@ -189,7 +189,7 @@ pub fn started(
     if found.len() > 1 {
         let members = members();
         narrow(&mut found, |one| members.as_ref().is_some_and(|members| members.has(one)));
-        narrow(&mut found, |one| one.config() == config);
+        narrow(&mut found, |one| one.reads(config));
     }
     found.into_iter().min_by_key(|one| (one.began, one.pid)).cloned()
 }

@@ -90,6 +90,11 @@ impl<'o, 'w> Work<'o, 'w> {
         self.output.flush();
     }
 
+    /// There is a log, and all of it could be written so far.
+    pub fn is_logged(&self) -> bool {
+        self.file.is_some()
+    }
+
     /// Asks again and again until there is an answer or `until` is over.
     ///
     /// # Errors

@@ -116,6 +116,36 @@ fn without_a_readable_manifest_the_copy_of_what_was_there_is_kept() {
 }
 
 #[test]
+fn a_copy_or_a_manifest_that_is_damaged_is_named_and_no_older_one_comes_back_for_it() {
+    let Some(machine) = Machine::new(&["a"]) else { return no_original() };
+    machine.run("deploy", &[&ours()]).ends(0, &[]);
+    machine.run("deploy", &[&machine.later_build().display().to_string()]).ends(0, &[]);
+    let kept = machine.names("backups");
+    let newest = kept
+        .iter()
+        .rfind(|name| name.starts_with("nbd-server-") && name.ends_with(".json"))
+        .expect("a manifest");
+    let manifest = machine.backups().join(newest);
+    let (text, copy) = (fs::read(&manifest).expect("read"), manifest.with_extension(""));
+    fs::write(&manifest, &text[..text.len() / 2]).expect("written");
+    let (at, pid) = (manifest.display().to_string(), machine.pid());
+    machine
+        .run("rollback", &[])
+        .ends(1, &[&format!("REFUSED: {at}: "), " -V` says which server it is", "--to names"]);
+    machine.run("rollback", &["--list"]).ends(0, &["nothing is known of it: ", "(the original, of "]);
+    fs::write(&manifest, text).expect("written");
+    fs::OpenOptions::new().append(true).open(&copy).expect("opened").set_len(7).expect("cut");
+    machine
+        .run("rollback", &[])
+        .ends(1, &["has other bytes than it should", "that copy is damaged: --to names"]);
+    // The log is no reason to do or to leave anything.
+    let full = machine.run("rollback", &["--dry-run", "--log", "/dev/full"]);
+    full.ends(1, &["nothing was touched", "the log of this run is /dev/full, and its end is missing there"]);
+    assert_eq!(full.out.matches("the log cannot be written any more").count(), 1, "{}", full.out);
+    assert_eq!(machine.pid(), pid);
+}
+
+#[test]
 fn what_was_broken_off_is_finished_without_ending_a_session_that_nobody_asked_about() {
     let Some(machine) = Machine::new(&["a", "b"]) else { return no_original() };
     killed_in(&machine, "verify");

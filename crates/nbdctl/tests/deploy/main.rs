@@ -5,6 +5,7 @@
 mod addresses;
 mod beside;
 mod broken;
+mod disks;
 mod failing;
 mod kept;
 mod killed;
@@ -140,14 +141,45 @@ fn what_the_original_serves_against_its_files_is_named_before_it_ends() {
     assert_eq!(client.list().expect("listed"), ["dummy", "a"]);
 }
 
+/// What is logged, kept and advised holds from every directory.
+#[test]
+fn words_that_are_relative_to_a_directory_hold_everywhere() {
+    let Some(machine) = Machine::new(&["a"]) else { return no_original() };
+    let run = |word: &str, more: &[&str], dir: &str| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_nbdctl"));
+        command.arg(word).args(more).current_dir(machine.dir.join(dir));
+        machine::ran(&command.output().expect("nbdctl runs"))
+    };
+    let place = ["--config", "config", "--pid-file", "pid", "--backups", "backups", "--log", "log"];
+    let ours = ours();
+    let more =
+        [&[ours.as_str(), "--target", "bin/nbd-server", "--restart", "./restart"][..], &place].concat();
+    let dir = machine.dir.path().display();
+    let said = [
+        &format!("configuration: {dir}/config\n"),
+        &format!("pid file: {dir}/pid\n"),
+        &format!("is copied to {dir}/backups/nbd-server-"),
+        &format!("run: /bin/sh -c 'cd {dir} || exit; ./restart'\n"),
+        &format!("the log of this run is {dir}/log\n"),
+    ];
+    run("deploy", &more, ".").ends(0, &said.map(String::as_str));
+    // The manifest has the rest.
+    let log = ["--backups", "../backups", "--log", "../log"];
+    run("rollback", &log, "disks").ends(0, &["done: "]);
+    machine.serves(false, &["a"]);
+}
+
 #[test]
 fn a_server_that_does_not_run_is_replaced_and_started() {
     let Some(machine) = Machine::new(&["a"]) else { return no_original() };
     machine.stop("-TERM");
     let config = machine.config().display().to_string();
-    machine
-        .run("deploy", &[&ours(), "--config", &config])
-        .ends(0, &["running: no server", "SIGHUP: answered"]);
+    // Nobody is told of this one in the clear.
+    machine.export("t", &machine.disk("a"), "force_tls = true");
+    machine.run("deploy", &[&ours(), "--config", &config]).ends(
+        0,
+        &["running: no server", "export: t, not read: it is not listed without TLS\n", "SIGHUP: answered"],
+    );
     machine.serves(true, &["a"]);
 }
 

@@ -1,7 +1,7 @@
 use super::*;
 
 fn seen(name: &str, size: u64, reading: Reading) -> Seen {
-    Seen { name: name.into(), size: Some(size), reading }
+    Seen { name: name.into(), size: Some(size), reading, disk: None }
 }
 
 fn failed() -> Reading {
@@ -89,9 +89,8 @@ fn an_export_is_not_opened_where_that_leaves_something_behind() {
     assert!(leave_alone(&StartupExport { placeholder: true, ..export(&[]) }, Kind::Enhanced).is_some());
 }
 
-#[test]
-fn where_no_server_ran_what_is_announced_must_be_served() {
-    let startup = Startup {
+fn startup(exports: Vec<StartupExport>) -> Startup {
+    Startup {
         program: String::new(),
         version: String::new(),
         configuration: "/c".into(),
@@ -100,17 +99,42 @@ fn where_no_server_ran_what_is_announced_must_be_served() {
         refused: Vec::new(),
         kept_back: Vec::new(),
         warnings: Vec::new(),
-        exports: vec![
-            export(&["exportname"]),
-            StartupExport { name: "b".into(), ..export(&["prerun"]) },
-            StartupExport { name: "c".into(), unavailable: Some("no such file".into()), ..export(&[]) },
-        ],
+        exports,
+        twice: Vec::new(),
         listening: None,
-    };
+    }
+}
+
+#[test]
+fn where_no_server_ran_what_is_announced_must_be_served() {
+    let startup = startup(vec![
+        export(&["exportname"]),
+        StartupExport { name: "b".into(), ..export(&["prerun"]) },
+        StartupExport { name: "c".into(), unavailable: Some("no such file".into()), ..export(&[]) },
+    ]);
     let promised = promised(&startup, Kind::Enhanced);
     let said: Vec<String> = promised.iter().map(ToString::to_string).collect();
     assert_eq!(said, ["a 1 bytes, read", "b 1 bytes, not read: it has prerun"]);
     assert_eq!(worse(&promised, &[seen("a", 1, failed())], &Announced::default()).len(), 2);
+}
+
+#[test]
+fn what_may_not_be_looked_at_from_here_is_not_promised_to_be_read() {
+    let mut startup = startup(vec![export(&["authfile"]), export(&["tls_allow"])]);
+    startup.exports.push(StartupExport { force_tls: true, ..export(&[]) });
+    let said: Vec<String> = promised(&startup, Kind::Enhanced).iter().map(ToString::to_string).collect();
+    let wants = "a 1 bytes, not read: it wants TLS";
+    assert_eq!(said, ["a 1 bytes, not read: it has authfile", wants, wants]);
+}
+
+#[test]
+fn that_all_is_well_is_said_of_what_was_looked_at() {
+    let (good, untried) = (seen("a", 1, Reading::Good), seen("b", 1, Reading::Untried("no".into())));
+    let well = |now: &[Seen]| all_is_well(now, now, &Announced::default());
+    assert_eq!(well(&[good, untried.clone()]), "all 2 are as they should be");
+    assert!(
+        well(&[untried]).starts_with("none was looked at") && well(&[]).starts_with("none was looked at")
+    );
 }
 
 #[test]

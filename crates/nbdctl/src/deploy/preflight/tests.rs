@@ -26,6 +26,7 @@ fn startup(exports: Vec<StartupExport>) -> Startup {
         kept_back: Vec::new(),
         warnings: Vec::new(),
         exports,
+        twice: Vec::new(),
         listening: None,
     }
 }
@@ -35,13 +36,16 @@ fn broken() -> Problem {
 }
 
 fn seen(name: &str, size: u64, reading: Reading) -> Seen {
-    Seen { name: name.into(), size: Some(size), reading }
+    Seen { name: name.into(), size: Some(size), reading, disk: None }
 }
 
 fn facts<'a>(startup: &'a Startup, now: &'a [Seen]) -> Facts<'a> {
     Facts {
         coming: Kind::Enhanced,
+        running: Some(Kind::Original),
         startup: Some(startup),
+        twice: Vec::new(),
+        leads: Some(now.iter().map(|seen| (seen.name.clone(), Lead::Same)).collect()),
         now: Some(now),
         clients: &[],
         room_for_backup: (10, 10),
@@ -53,7 +57,64 @@ fn facts<'a>(startup: &'a Startup, now: &'a [Seen]) -> Facts<'a> {
 #[test]
 fn where_all_is_as_before_nobody_is_asked() {
     let (startup, now) = (startup(vec![export("a", None)]), [seen("a", 4096, Reading::Good)]);
-    assert_eq!(decide(&facts(&startup, &now)), Verdict::default());
+    let verdict = decide(&facts(&startup, &now));
+    assert_eq!(verdict, Verdict::default());
+    assert_eq!(verdict.about_exports(), ["no export will be another than now"]);
+}
+
+#[test]
+fn that_nothing_changes_is_said_of_what_was_seen_only() {
+    let (startup, now) = (startup(vec![export("a", None)]), [seen("a", 4096, Reading::Good)]);
+    let leads = || Some(BTreeMap::from([("a".to_owned(), Lead::Unknown)]));
+    let of_a = "? it cannot be seen which disk is served now as a";
+    let said = decide(&Facts { leads: leads(), ..facts(&startup, &now) }).about_exports();
+    assert_eq!(said, ["no export is seen to become another than now", of_a]);
+    let unseen = decide(&Facts { now: None, ..facts(&startup, &[]) });
+    assert_eq!(unseen.about_exports()[1], of_a, "it runs, and nobody could look");
+    let nobody = decide(&Facts { now: None, running: None, ..facts(&startup, &[]) });
+    assert_eq!(nobody.about_exports(), ["+ a /dev/a 4096 bytes"]);
+}
+
+#[test]
+fn another_disk_under_the_same_name_is_asked_about() {
+    let (startup, now) = (startup(vec![export("a", None)]), [seen("a", 4096, Reading::Good)]);
+    let leads = Some(BTreeMap::from([("a".to_owned(), Lead::Other("/dev/old".into(), "/dev/a".into()))]));
+    let verdict = decide(&Facts { leads, ..facts(&startup, &now) });
+    let said = "a leads to /dev/old now, and will lead to /dev/a";
+    assert_eq!((verdict.about_exports(), verdict.asks), (vec![format!("~ {said}")], vec![said.to_owned()]));
+}
+
+fn twice(one_disk: bool) -> Twice {
+    Twice {
+        name: "a".into(),
+        files: vec!["/c.d/a.conf".into(), "/c.d/b.conf".into()],
+        ours: "/dev/a".into(),
+        by_go: Some("/dev/b".into()),
+        by_export_name: Some("/dev/a".into()),
+        one_disk,
+    }
+}
+
+#[test]
+fn of_a_name_that_is_described_twice_it_is_said_where_it_leads_in_both_directions() {
+    let (startup, now) = (startup(vec![export("a", None)]), [seen("a", 4096, Reading::Good)]);
+    let of = |coming, running| {
+        decide(&Facts { coming, running, twice: vec![twice(false)], ..facts(&startup, &now) }).asks.join("\n")
+    };
+    let about = "a is described in /c.d/a.conf and in /c.d/b.conf: ";
+    let both = "/dev/b, and who asks by EXPORT_NAME to /dev/a";
+    let end = "; remove or rename one of them";
+    assert_eq!(
+        of(Kind::Enhanced, Some(Kind::Original)),
+        format!("{about}it leads to {both} now, and will lead to /dev/a{end}")
+    );
+    assert_eq!(
+        of(Kind::Original, Some(Kind::Enhanced)),
+        format!("{about}it leads to /dev/a now, and will lead to {both}{end}")
+    );
+    assert_eq!(of(Kind::Enhanced, None), format!("{about}will lead to /dev/a{end}"));
+    let one = decide(&Facts { twice: vec![twice(true)], ..facts(&startup, &now) });
+    assert_eq!((one.asks.len(), one.changes.len()), (0, 1), "two names of one disk");
 }
 
 #[test]
@@ -75,10 +136,11 @@ fn an_export_that_can_be_read_and_would_be_lost_is_asked_about() {
         seen("gone", 4096, Reading::Good),
         seen("dead", 4096, Reading::Failed("Access denied".into())),
     ];
-    let verdict = decide(&facts(&startup, &now));
+    let verdict = decide(&Facts { leads: None, ..facts(&startup, &now) });
     assert_eq!(
         verdict.asks,
         [
+            "a size: 512 → 4096",
             "b can be read now and would not be served: no such file",
             "gone can be read now and would not be served: the configuration has it no more",
         ],
@@ -130,14 +192,37 @@ fn the_original_is_not_put_over_a_broken_file_without_a_word() {
 }
 
 #[test]
-fn a_stale_disk_that_is_served_today_is_named() {
+fn a_stale_disk_that_is_served_today_is_named_and_asked_about() {
     let startup = startup(vec![export("a", None)]);
     let now = [seen("a", 4096, Reading::Strange("at 0 there are other bytes".into()))];
-    let verdict = decide(&facts(&startup, &now));
+    let leads = Some(BTreeMap::from([("a".to_owned(), Lead::Unknown)]));
+    let verdict = decide(&Facts { leads, ..facts(&startup, &now) });
     assert!(
         verdict.changes[0].starts_with("~ a will be what its path leads to now"),
         "{:?}",
         verdict.changes
     );
-    assert_eq!(verdict.asks.len(), 0);
+    assert!(verdict.asks[0].starts_with("a will be what its path leads to now"), "{:?}", verdict.asks);
+    assert_eq!(decide(&facts(&startup, &now)).asks.len(), 0, "of the same disk");
+}
+
+#[test]
+fn what_was_seen_long_ago_need_not_be_as_it_was_then() {
+    let startup = startup(vec![export("a", None)]);
+    let before = [seen("a", 512, Reading::Good), seen("gone", 4096, Reading::Good)];
+    let since = since(Some(&startup), &before);
+    assert_eq!(since.lost.keys().collect::<Vec<_>>(), ["gone"]);
+    assert_eq!(since.resized, BTreeMap::from([("a".into(), 4096)]));
+}
+
+#[test]
+fn a_disk_that_only_ours_guards_is_asked_about_where_the_original_comes_back() {
+    let settings = BTreeMap::from([("overlay".to_owned(), "/over".to_owned())]);
+    let (startup, now) = (startup(vec![StartupExport { settings, ..export("a", None) }]), []);
+    let asks = |coming, running| decide(&Facts { coming, running, ..facts(&startup, &now) }).asks;
+    let said = "a has overlay, which 3.24 passes over: /dev/a would be written to itself";
+    assert_eq!(asks(Kind::Original, Some(Kind::Enhanced)), [said]);
+    assert_eq!(asks(Kind::Original, None), [said]);
+    assert_eq!(asks(Kind::Original, Some(Kind::Original)).len(), 0, "it is so already");
+    assert_eq!(asks(Kind::Enhanced, Some(Kind::Original)).len(), 0);
 }
