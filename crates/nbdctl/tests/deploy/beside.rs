@@ -54,7 +54,12 @@ fn somebody_else_at_the_address_or_in_the_pid_file_is_named_and_nothing_is_done(
     machine.stop("-TERM");
     let (config, me) = (machine.config().display().to_string(), std::process::id());
     let words = [ours().leak() as &str, "--config", &config];
-    let listener = TcpListener::bind(("127.0.0.1", machine.port)).expect("it is free");
+    let mut listener = None;
+    // A child of the original has its listening socket too.
+    machine.wait("the port is free", || {
+        listener = TcpListener::bind(("127.0.0.1", machine.port)).ok();
+        listener.is_some()
+    });
     let taken = format!("REFUSED: 127.0.0.1:{} is taken by process {me} (/", machine.port);
     machine
         .run("deploy", &words)
