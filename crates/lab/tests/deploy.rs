@@ -77,7 +77,7 @@ impl<'a> Machine<'a> {
     /// The bytes that the package put there.
     #[track_caller]
     fn has_the_original(&self) {
-        self.sh("dpkg --verify nbd-server");
+        assert_eq!(self.sh("dpkg --verify nbd-server"), "");
         assert_eq!(
             self.sh("sha256sum < $(dpkg -L nbd-server | grep -m1 bin/nbd-server)"),
             self.sh("cat /opt/original")

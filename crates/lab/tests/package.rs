@@ -16,11 +16,20 @@ const KEPT: &str =
 /// Everything under `/etc/nbd-server`, to be seen unchanged.
 const ETC: &str = "find /etc/nbd-server -type f | sort | xargs sha256sum";
 
+/// Like the appliance's own unit, with the spelling that every release has.
+const UNIT: &str = "[Install]\nWantedBy=multi-user.target\n\
+                    [Service]\nType=forking\nPIDFile=/run/nbd-server.pid\n\
+                    ExecStart=/bin/nbd-server -C /etc/nbd-server/config -p /run/nbd-server.pid\n";
+
+/// What `systemctl enable` makes of it, at once and without the init script's links.
+const ENABLED: &str = "/etc/systemd/system/multi-user.target.wants/nbd-server.service";
+
 #[test]
 fn the_package_takes_over_at_the_next_start_and_its_removal_brings_the_original_back() {
     let Some(engine) = Engine::start("the_package_takes_over_at_the_next_start") else { return };
     let machine = Machine::new(&engine, Base::Bookworm, &[]);
     takes_over_and_gives_back(&machine);
+    comes_back_from_crashes(&machine);
     takes_the_place_of_a_deployed_one(&machine);
 }
 
@@ -33,6 +42,7 @@ fn the_package_takes_over_and_gives_back_on_older_and_newer_releases() {
         println!("{base:?}");
         let machine = Machine::new(&engine, base, &[]);
         takes_over_and_gives_back(&machine);
+        comes_back_from_crashes(&machine);
         takes_the_place_of_a_deployed_one(&machine);
     }
 }
@@ -117,6 +127,85 @@ fn takes_over_and_gives_back(machine: &Machine<'_>) {
     assert_eq!(machine.sh(ETC), etc);
 }
 
+/// 3.24 crashes at signals, which is when somebody installs ours: a service that nobody has stopped serves afterwards.
+fn comes_back_from_crashes(machine: &Machine<'_>) {
+    let is = |state: &str| {
+        let show = "systemctl show --property=ActiveState,SubState --value nbd-server";
+        machine.appliance.wait_for(&format!("test \"$({show} | xargs)\" = '{state}'"));
+    };
+    let crashes = |state: &str| {
+        machine.sh("kill -KILL $(cat /run/nbd-server.pid)");
+        is(state);
+    };
+    let serves = |program: &str| {
+        machine.wait_until_it_serves("disk");
+        assert_eq!(machine.program(), program);
+    };
+    let unit = |more: &str| {
+        machine.appliance.write("/etc/systemd/system/nbd-server.service", &format!("{UNIT}{more}"));
+        machine.sh(&format!(
+            "ln -sf ../nbd-server.service {ENABLED}; systemctl daemon-reload; systemctl restart nbd-server"
+        ));
+        machine.wait_until_it_serves("disk");
+    };
+    let install = || machine.dpkg_after_a_crash("--install /opt/ours.deb");
+    let remove = || {
+        // The original would not start over it.
+        machine.sh("rm -f /shared/nbd.sock");
+        machine.dpkg_after_a_crash("--remove nbd-server-enhanced")
+    };
+    // As dpkg calls them, but in a tenth of the time.
+    let script = |call: &str| machine.sh(&format!("/var/lib/dpkg/info/nbd-server-enhanced.{call}"));
+    let original = machine.sh("readlink -f /bin/nbd-server");
+
+    // As Debian has it: systemd takes an init script for active, whatever became of its processes.
+    serves(&original);
+    let follows = machine.sh("systemctl show --property=RemainAfterExit --value nbd-server") == "no";
+    crashes(if follows { "failed failed" } else { "active exited" });
+    install();
+    serves(OURS);
+
+    // As the appliance has it, before systemd starts it again. A removal that fails later has stopped it, and to start it
+    // is more than systemd allows.
+    machine.sh("systemctl stop nbd-server");
+    let once = "[Unit]\nStartLimitBurst=1\nStartLimitIntervalSec=1h\n";
+    unit(&format!("Restart=always\nRestartSec=1h\n{once}"));
+    crashes("activating auto-restart");
+    script("postinst configure 0.1.0-1");
+    serves(OURS);
+    crashes("activating auto-restart");
+    script("prerm remove");
+    is("inactive dead");
+    script("postinst abort-remove");
+    serves(OURS);
+
+    // As often as systemd starts it: ours at a removal, the original at an installation.
+    unit(&format!("Restart=always\nRestartSec=0\n{once}"));
+    crashes("failed failed");
+    remove();
+    serves(&original);
+    crashes("failed failed");
+    install();
+    serves(OURS);
+
+    // Who has stopped it wants it down, and so does who has disabled it.
+    machine.sh("systemctl stop nbd-server");
+    script("postinst configure 0.1.0-1");
+    is("inactive dead");
+    unit("");
+    machine.sh(&format!("rm {ENABLED}"));
+    crashes("failed failed");
+    script("postinst configure 0.1.0-1");
+    is("failed failed");
+    remove();
+    is("failed failed");
+
+    machine.sh(
+        "rm /etc/systemd/system/nbd-server.service; systemctl daemon-reload; systemctl restart nbd-server",
+    );
+    machine.wait_until_it_serves("disk");
+}
+
 /// `nbdctl deploy` came first: the original is what it replaced.
 fn takes_the_place_of_a_deployed_one(machine: &Machine<'_>) {
     let original = machine.sh("sha256sum < $(readlink -f /bin/nbd-server)");
@@ -170,7 +259,8 @@ fn takes_the_place_of_a_deployed_one(machine: &Machine<'_>) {
     machine.dpkg("--purge nbd-server-enhanced");
     assert_eq!(machine.sh("systemctl is-active nbd-server || true"), "inactive");
     assert_eq!(machine.sh("sha256sum < $(readlink -f /bin/nbd-server)"), original);
-    machine.sh("dpkg --verify nbd-server; systemctl start nbd-server");
+    assert_eq!(machine.sh("dpkg --verify nbd-server"), "");
+    machine.sh("systemctl start nbd-server");
     machine.wait_until_it_serves("disk");
 }
 
@@ -182,7 +272,9 @@ fn the_package_comes_and_goes_without_systemd() {
     for base in Base::ALL {
         println!("{base:?}");
         let image = engine.base(base, &["nbd-server", "procps"]);
-        let container = Container::run(&engine, &["--network=none", &image, "sleep", "infinity"]);
+        // The init script looks at the program of another user's process.
+        let args = ["--network=none", "--cap-add=SYS_PTRACE", &image, "sleep", "infinity"];
+        let container = Container::run(&engine, &args);
         container.copy_in(&common::package(&engine), "/opt/ours.deb");
         container.write("/etc/nbd-server/config", "[generic]\n[disk]\nexportname = /srv/disk.img\n");
         let sh = |text: &str| container.sh(text).ok();
@@ -206,8 +298,42 @@ fn the_package_comes_and_goes_without_systemd() {
         sh("dpkg --install /opt/ours.deb");
         assert!(sh("cat /run/nbd-server.pid") != pid && program() == OURS);
 
+        // Who has stopped it wants it down; a crash is nobody's wish. The process stays: nobody here waits for it.
+        let install = || container.sh("dpkg --install /opt/ours.deb");
+        let runs = "grep -q '^State:.[^Z]' /proc/$(cat /run/nbd-server.pid)/status";
+        let crash = || {
+            sh("kill -KILL $(cat /run/nbd-server.pid)");
+            container.wait_for(&format!("! {runs}"));
+        };
+        sh("/etc/init.d/nbd-server stop");
+        assert!(install().is_ok() && !container.sh(runs).is_ok());
+        sh("/etc/init.d/nbd-server start");
+        crash();
+        assert!(install().is_ok() && program() == OURS);
+        crash();
+        // As if somebody had waited for it.
+        sh("echo 4194304 > /run/nbd-server.pid; dpkg --remove nbd-server-enhanced");
+        container.wait_for(runs);
+        assert_eq!(sh("sha256sum < /proc/$(cat /run/nbd-server.pid)/exe"), original);
+
+        // 3.24 as another user leaves its pid file whenever it ends, ours only where it crashed.
+        sh(
+            "/etc/init.d/nbd-server stop; sed -i '/generic/a user = nbd' /etc/nbd-server/config; chown nbd /srv/disk.img",
+        );
+        sh("/etc/init.d/nbd-server start");
+        container.wait_for(runs);
+        sh("/etc/init.d/nbd-server stop; test -s /run/nbd-server.pid");
+        let ran = install();
+        assert!(ran.is_ok() && ran.err.contains("cannot be told"), "{ran}");
+        assert!(!container.sh(runs).is_ok());
+        sh("/etc/init.d/nbd-server start");
+        crash();
+        assert!(install().is_ok());
+        assert_eq!(sh("nbdctl exports --names"), "disk");
+        sh("sed -i '/^user/d' /etc/nbd-server/config");
+
         sh("dpkg --purge nbd-server-enhanced");
-        container.wait_for("test -e /proc/$(cat /run/nbd-server.pid)/exe");
+        container.wait_for(runs);
         assert_eq!(sh("sha256sum < /proc/$(cat /run/nbd-server.pid)/exe"), original);
         assert_eq!(sh(KEPT) + &sh("find / -xdev -name '*nbd-server-enhanced*' -not -path '/proc/*'"), "");
     }
