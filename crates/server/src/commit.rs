@@ -12,10 +12,6 @@ use config::{Export, KeptBack, OnChange};
 use control::Line;
 use control::view::{Action, Step, Unavailable};
 use std::sync::{Arc, PoisonError};
-use std::time::{Duration, Instant};
-
-/// How long a reload that takes away the right to write waits for writes that are being done.
-const SETTLE: Duration = Duration::from_secs(1);
 
 /// What applying a configuration did.
 #[derive(Clone, Copy, Default)]
@@ -36,8 +32,6 @@ pub struct Commit<'a> {
     report: &'a Report,
     /// Each change has its line; at start there would be one for every export.
     aloud: bool,
-    /// For writes that are being done on exports that become read-only: once for all of them.
-    settle_until: Instant,
     /// Where media go whose sessions may stay (`on_change = keep`).
     retired: &'a Retired,
     /// What is not followed.
@@ -47,11 +41,19 @@ pub struct Commit<'a> {
     done: Done,
 }
 
+/// It was blocked, or read-only, or its disk was not there at the last reload.
+fn may_write_from_now_on(before: &Entry, settings: &Export) -> bool {
+    let was_away = before.medium.storage.client.is_none() && !before.medium.is_judged();
+    !settings.readonly && (before.blocked.is_some() || before.settings.readonly || was_away)
+}
+
 /// The next catalog's entries, the media to fence with the reason, and the counts.
 #[derive(Default)]
 pub struct Done {
     pub entries: Vec<Arc<Entry>>,
     pub old: Vec<(Arc<Medium>, String)>,
+    /// Media of which sessions lost the right to write.
+    pub losing: Vec<Arc<Medium>>,
     pub tally: Tally,
 }
 
@@ -59,8 +61,8 @@ impl<'a> Commit<'a> {
     /// Nothing is done yet.
     #[must_use]
     pub fn new(report: &'a Report, retired: &'a Retired, kept_back: &'a [KeptBack], generation: u64) -> Self {
-        let (aloud, settle_until) = (generation > 1, Instant::now() + SETTLE);
-        Self { report, aloud, settle_until, retired, kept_back, generation, done: Done::default() }
+        let aloud = generation > 1;
+        Self { report, aloud, retired, kept_back, generation, done: Done::default() }
     }
 
     /// Carries them out.
@@ -133,7 +135,7 @@ impl<'a> Commit<'a> {
         if let Some(moved) = before.medium.split_off(&finding.scattered) {
             self.let_go(moved, settings.on_change, reason(decision, Action::ReplaceForSome));
         }
-        if before.blocked.is_some() && blocked.is_none() {
+        if blocked.is_none() && may_write_from_now_on(before, settings) {
             // Whoever had its disk may still be leaving it.
             before.medium.take_offline();
         }
@@ -168,11 +170,11 @@ impl<'a> Commit<'a> {
         medium
     }
 
-    /// Once this returns nothing is written any more by those who lost the right to it, or it is counted that something
-    /// may be.
-    fn set_read_only(&mut self, medium: &Medium, read_only: bool) {
-        let unsettled = medium.set_read_only(read_only) && !medium.wait_settled(self.settle_until);
-        self.done.tally.unsettled += usize::from(unsettled);
+    /// Those who lose the right to write may have writes that are being done.
+    fn set_read_only(&mut self, medium: &Arc<Medium>, read_only: bool) {
+        if medium.set_read_only(read_only) {
+            self.done.losing.push(medium.clone());
+        }
     }
 
     /// Nobody may enter it before the fence of this reload is finished.

@@ -2,21 +2,21 @@
 //! reload from being carried out for all others.
 
 use crate::assemble::Assembly;
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use store::{Cause, Probe, StoreError, Verb};
 
 /// What a look may take. A disk that is well answers in microseconds.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// After one that did not answer: many disks behind one dead path must not add up to minutes.
 const LESS_PATIENCE: Duration = Duration::from_millis(100);
-/// Paths at which a thread of an earlier look is still stuck: nobody else is sent there.
-static STUCK: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
+/// Paths that are being looked at, and since when. Where that has taken longer than the patience nobody else is sent.
+static UNDER_WAY: Mutex<BTreeMap<PathBuf, Instant>> = Mutex::new(BTreeMap::new());
 
 /// What is at a path, or why it cannot be told.
 pub type Found = Result<Probe, StoreError>;
@@ -43,7 +43,7 @@ fn look_with(
     let (found, finds) = channel();
     let mut all: Vec<Found> = Vec::with_capacity(assemblies.len());
     let mut wait = patience;
-    walk(&assemblies, 0, &walker, &found, probe.clone());
+    walk(&assemblies, 0, patience, &walker, &found, probe.clone());
     while all.len() < assemblies.len() {
         match finds.recv_timeout(wait) {
             // One that was stuck and has come back tells of a path that was given up.
@@ -52,7 +52,7 @@ fn look_with(
             Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
                 all.push(unseen(format!("it does not answer within {} s", wait.as_secs_f32())));
                 wait = patience.min(LESS_PATIENCE);
-                walk(&assemblies, all.len(), &walker, &found, probe.clone());
+                walk(&assemblies, all.len(), patience, &walker, &found, probe.clone());
             }
         }
     }
@@ -62,6 +62,7 @@ fn look_with(
 fn walk(
     assemblies: &Arc<[Assembly]>,
     from: usize,
+    patience: Duration,
     walker: &Arc<AtomicUsize>,
     found: &Sender<(usize, Found)>,
     probe: impl Fn(&Assembly) -> Found + Send + 'static,
@@ -70,9 +71,10 @@ fn walk(
     let (assemblies, walker, found) = (assemblies.clone(), walker.clone(), found.clone());
     let started = thread::Builder::new().name("look".into()).spawn(move || {
         for (at, assembly) in assemblies.iter().enumerate().skip(from) {
-            let one = if stuck().insert(assembly.path.clone()) {
+            let since = *under_way().entry(assembly.path.clone()).or_insert_with(Instant::now);
+            let one = if since.elapsed() < patience {
                 let one = probe(assembly);
-                stuck().remove(&assembly.path);
+                under_way().remove(&assembly.path);
                 one
             } else {
                 unseen("it has not answered to an earlier look yet".into())
@@ -86,8 +88,8 @@ fn walk(
     drop(started);
 }
 
-fn stuck() -> MutexGuard<'static, BTreeSet<PathBuf>> {
-    STUCK.lock().unwrap_or_else(PoisonError::into_inner)
+fn under_way() -> MutexGuard<'static, BTreeMap<PathBuf, Instant>> {
+    UNDER_WAY.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
@@ -131,6 +133,26 @@ mod tests {
             "nobody else is sent there"
         );
         drop(release);
+    }
+
+    /// A client's look and a reload's may meet at a path that is well.
+    #[test]
+    fn who_comes_to_a_path_that_another_is_just_looking_at_looks_too() {
+        let path = "looked at by two";
+        let (inside, came) = channel();
+        let (release, held) = channel::<()>();
+        let held = Arc::new(Mutex::new(held));
+        let first = thread::spawn(move || {
+            look_with(assemblies(&[path]), Duration::from_secs(20), move |assembly: &Assembly| {
+                let _ = inside.send(());
+                let _ = held.lock().map(|held| held.recv());
+                found(assembly)
+            })
+        });
+        came.recv().expect("the first looks");
+        assert!(look_with(assemblies(&[path]), Duration::from_secs(20), found)[0].is_ok());
+        drop(release);
+        assert!(first.join().expect("it ends")[0].is_ok());
     }
 
     #[test]

@@ -81,12 +81,30 @@ impl Prepared {
             _ => Vec::new(),
         };
         let going = running.entries().iter().map(|entry| (&entry.medium, left(entry)));
-        let stayed = retired.iter().map(|medium| (medium, medium.written()));
+        // To one that was closed nobody comes.
+        let retired = retired.iter().filter(|medium| !medium.sitters().is_empty());
+        let stayed = retired.map(|medium| (medium, medium.written()));
         let writer = |medium: &Arc<Medium>| Writer::stayer(&medium.name);
         going
             .chain(stayed)
             .flat_map(|(medium, disks)| disks.into_iter().map(move |disk| (writer(medium), disk)))
             .collect()
+    }
+
+    /// The disks that sessions of exports write to that stay, and of which nobody can tell what is at their path: it does not
+    /// answer, is away for a moment, or depends on the client.
+    fn unseen_writers<'a>(&self, wanted: &'a Config, running: &Catalog) -> Vec<(&'a Export, Identity)> {
+        let unseen = wanted.exports.iter().zip(&self.findings).filter(|(export, finding)| {
+            !export.readonly && !self.moved.contains(&export.name) && !matches!(&finding.probe, Ok(Some(_)))
+        });
+        let written = |(export, finding): (&'a Export, &Finding)| {
+            let medium = finding.running.as_ref()?;
+            running.find(export.name.as_bytes()).filter(|entry| entry.blocked.is_none())?;
+            let leaves = medium.written_elsewhere(&finding.scattered);
+            let stays = medium.written().into_iter().filter(move |disk| !leaves.contains(disk));
+            Some(stays.map(move |disk| (export, disk)))
+        };
+        unseen.filter_map(written).flatten().collect()
     }
 
     /// P5: two writable exports on one disk are allowed and warned of; `exclusive` on either makes it an error, and the
@@ -121,6 +139,12 @@ impl Prepared {
         for (writer, disk) in self.stayers(wanted, running, retired) {
             writers.add(&disk.places(), &writer);
         }
+        for (export, disk) in self.unseen_writers(wanted, running) {
+            writers.add(&disk.places(), &Writer::unseen(export));
+        }
+        let was_exclusive = |export: &Export| {
+            running.find(export.name.as_bytes()).is_some_and(|entry| entry.settings.exclusive)
+        };
         for (export, probe) in writable {
             let places = probe.identity.places();
             let (writer, others) = (Writer::export(export), writers.of(&places));
@@ -128,8 +152,12 @@ impl Prepared {
                 let path = &export.storage.path;
                 let exclusive = writer.exclusive || others.iter().any(|other| other.exclusive);
                 // Turning to `exclusive` does not end those who are served, as long as nobody else is to come.
-                let served =
-                    turn(export, probe) == Turn::Writes && others.iter().all(|other| other.stays.is_some());
+                let is_there = match turn(export, probe) {
+                    Turn::Writes => true,
+                    Turn::Served => was_exclusive(export),
+                    Turn::Comes => false,
+                };
+                let served = is_there && others.iter().all(|other| other.goes_on);
                 if exclusive && !served {
                     self.blocked.insert(export.name.clone(), refusal(holder, &writer, path));
                     continue;

@@ -21,7 +21,10 @@ use control::{Closing, Line, Outcome, Refusal};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+/// How long a reload that takes away the right to write waits for writes that are being done.
+const SETTLE: Duration = Duration::from_secs(1);
 
 /// Keeps the running set in step with the configuration.
 pub struct Reconciler {
@@ -80,11 +83,14 @@ impl Reconciler {
         let catalog = self.shared.catalog();
         let entry = catalog.find(name.as_bytes());
         let kept = self.shared.kept().into_iter().filter(|medium| medium.name.as_bytes() == name.as_bytes());
+        let entrance = self.shared.entrance.lock().unwrap_or_else(PoisonError::into_inner);
         let media = entry.map(|entry| entry.medium.split_off_all()).into_iter().chain(kept);
         let old: Vec<_> = media.map(|medium| (medium, "an operator asked for it".to_owned())).collect();
         if old.is_empty() {
             return Err(Refusal::NotFound(format!("there is no export {name}")));
         }
+        self.take_leave(&old);
+        drop(entrance);
         let began = Instant::now();
         let (fenced, mut hanging) = self.cut_off(old, until);
         let released = release(&mut hanging);
@@ -247,19 +253,30 @@ impl Reconciler {
         let decisions = decide(&plan, &before, &wanted, &prepared);
         let generation = before.generation + 1;
         let commit = Commit::new(&self.report, &self.shared.retired, &loaded.kept_back, generation);
-        let Done { entries, old, tally } = commit.carry_out(&decisions);
+        let Done { entries, old, losing, mut tally } = commit.carry_out(&decisions);
         let told = answer::plan(loaded, self.known(), settings, &decisions, &prepared.warnings);
         self.shared.roll.follow(entries.iter().map(|entry| entry.name.clone()));
         let catalog = Catalog::new(generation, wanted.generic.allowlist, entries);
         self.shared.pool.set_share(share(wanted.generic.max_threads));
         self.shared.swap_catalog(catalog);
-        // Only now: whoever comes to one that is retired finds its successor in the new catalog.
-        for medium in &self.shared.kept() {
-            medium.retire();
-        }
+        // Only now: whoever comes to one that is closed finds its successor in the new catalog.
+        let served = self.shared.catalog();
+        let is_served =
+            |medium: &&Arc<Medium>| served.entries().iter().any(|entry| Arc::ptr_eq(&entry.medium, medium));
+        self.shared.kept().iter().filter(|medium| !is_served(medium)).for_each(|medium| medium.retire());
+        self.take_leave(&old);
         drop(entrance);
+        let settled_by = Instant::now() + SETTLE;
+        tally.unsettled = losing.iter().filter(|medium| !medium.wait_settled(settled_by)).count();
         self.running = wanted;
         (told, self.finish(old, tally, until))
+    }
+
+    /// Nobody comes to these any more. The end of the server has to wait for them, and so has whoever comes to their disks.
+    fn take_leave(&self, old: &[(Arc<Medium>, String)]) {
+        let media = old.iter().map(|(medium, _)| medium);
+        media.clone().for_each(|medium| medium.close());
+        self.shared.retired.lock().unwrap_or_else(PoisonError::into_inner).extend(media.cloned());
     }
 
     /// All of them are closed: nobody can come to one that is empty.
@@ -297,19 +314,19 @@ impl Reconciler {
     ) -> (usize, MutexGuard<'_, Vec<Arc<Medium>>>) {
         let (began, empty) = (Instant::now(), old.is_empty());
         let leaving: Vec<Arc<Medium>> = old.iter().map(|(medium, _)| medium.clone()).collect();
-        // The end of the server may come in between, and has to wait for them too.
-        self.shared.retired.lock().unwrap_or_else(PoisonError::into_inner).extend(leaving.iter().cloned());
         let fenced = fence(old, &self.report, until.map_or(Waits::RELOAD, Waits::until));
         let gone = |medium: &Arc<Medium>| leaving.iter().any(|left| Arc::ptr_eq(left, medium));
-        self.shared.retired.lock().unwrap_or_else(PoisonError::into_inner).retain(|medium| !gone(medium));
         if !empty {
             self.shared.reloads.fenced(began.elapsed());
         }
+        let hangs = || fenced.iter().filter(|one| !one.hanging.is_empty());
+        hangs().for_each(|one| one.say_what_hangs(&self.report));
+        // From one list to the other at once, for whoever asks both.
+        let entrance = self.shared.entrance.lock().unwrap_or_else(PoisonError::into_inner);
+        self.shared.retired.lock().unwrap_or_else(PoisonError::into_inner).retain(|medium| !gone(medium));
         let mut hanging = self.shared.hanging.lock().unwrap_or_else(PoisonError::into_inner);
-        for one in fenced.iter().filter(|one| !one.hanging.is_empty()) {
-            one.say_what_hangs(&self.report);
-            hanging.push(one.medium.clone());
-        }
+        hanging.extend(hangs().map(|one| one.medium.clone()));
+        drop(entrance);
         (fenced.iter().map(|one| one.sessions).sum(), hanging)
     }
 

@@ -38,16 +38,20 @@ impl<'a> Rivals<'a> {
     }
 
     /// Lets through to this disk whoever wants to write there. `judged`: a reload, or a client before this one, has found
-    /// that the export may.
+    /// that the export may. It is asked when no reload can change that.
     ///
     /// # Errors
     /// The sentence of a reload that finds two writers, one of them exclusive; a request to that disk hangs.
-    pub fn pass(&self, disk: &Identity, judged: bool) -> Result<Entrance<'a>, String> {
-        let mut elsewhere = BTreeSet::new();
+    pub fn pass(&self, disk: &Identity, judged: impl Fn() -> bool) -> Result<Entrance<'a>, String> {
+        let (mut elsewhere, mut of) = (BTreeSet::new(), 0);
         loop {
             let entrance = Entrance(self.shared.entrance.lock().unwrap_or_else(PoisonError::into_inner));
             self.waits_for_nobody(disk)?;
-            let holder = match self.rival(disk, judged, &elsewhere) {
+            let catalog = self.shared.catalog();
+            if catalog.generation != of {
+                (elsewhere, of) = (BTreeSet::new(), catalog.generation);
+            }
+            let holder = match self.rival(&catalog, disk, judged(), &elsewhere) {
                 None => return Ok(entrance),
                 Some(Rival::Writes(holder)) => holder,
                 Some(Rival::Claims(other)) => {
@@ -73,9 +77,14 @@ impl<'a> Rivals<'a> {
     }
 
     /// Who is there is in everybody's way; who would be, and who was kept, in that of those whom nobody has judged yet.
-    fn rival(&self, disk: &Identity, judged: bool, elsewhere: &BTreeSet<ExportName>) -> Option<Rival> {
-        let catalog = self.shared.catalog();
-        let exclusive = self.is_exclusive(&catalog);
+    fn rival(
+        &self,
+        catalog: &Catalog,
+        disk: &Identity,
+        judged: bool,
+        elsewhere: &BTreeSet<ExportName>,
+    ) -> Option<Rival> {
+        let exclusive = self.is_exclusive(catalog);
         let rivals = catalog.entries().iter().filter(|other| {
             let counts = exclusive || other.settings.exclusive;
             counts && other.name != self.entry.name && other.blocked.is_none()
@@ -89,10 +98,11 @@ impl<'a> Rivals<'a> {
                 return Some(Rival::Claims(other.clone()));
             }
         }
-        let gone = if exclusive { self.shared.kept() } else { Vec::new() };
+        let gone = if exclusive || !judged { self.shared.kept() } else { Vec::new() };
         let on_it = gone.iter().filter(|medium| writes(medium, disk));
         let mut in_the_way = on_it.filter_map(|medium| match medium.is_retired() {
-            true => (!judged).then(|| Writer::stayer(&medium.name)),
+            true => (exclusive && !judged).then(|| Writer::stayer(&medium.name)),
+            // It may have had the disk for itself.
             false => Some(Writer::leaver(&medium.name)),
         });
         in_the_way.next().map(Rival::Writes)

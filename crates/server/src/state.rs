@@ -41,7 +41,8 @@ pub struct Shared {
     pub retired: Retired,
     /// Fenced media that have not closed: their successors stay offline (P2).
     pub hanging: Hanging,
-    /// Held while a store is made known, so that of two who come to one disk the second sees the first.
+    /// Held while a store is made known, so that of two who come to one disk the second sees the first; and by a reload from
+    /// its judgement to its catalog.
     pub entrance: Mutex<()>,
     catalog: RwLock<Arc<Catalog>>,
 }

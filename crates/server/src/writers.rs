@@ -12,8 +12,10 @@ pub struct Writer {
     who: String,
     /// Nobody else may.
     pub exclusive: bool,
-    /// The name of the export that it was kept from (`on_change = keep`).
-    pub stays: Option<String>,
+    /// Whatever a reload finds: it was kept (`on_change = keep`), or nobody can tell what is at its path.
+    pub goes_on: bool,
+    /// The name of the export that it was kept from.
+    stays: Option<String>,
 }
 
 impl Writer {
@@ -22,20 +24,27 @@ impl Writer {
     pub fn export(export: &Export) -> Self {
         let (name, origin) = (&export.name, &export.origin);
         let who = format!("export {name} ({}:{})", origin.file.display(), origin.line);
-        Self { who, exclusive: export.exclusive, stays: None }
+        Self { who, exclusive: export.exclusive, goes_on: false, stays: None }
+    }
+
+    /// The same, where nobody can tell what is at its path.
+    #[must_use]
+    pub fn unseen(export: &Export) -> Self {
+        Self { goes_on: true, ..Self::export(export) }
     }
 
     /// A session that stays on its disk though its export goes.
     #[must_use]
     pub fn stayer(export: &ExportName) -> Self {
         let who = format!("a session of {export} that was kept (on_change = keep)");
-        Self { who, exclusive: false, stays: Some(export.to_string()) }
+        Self { who, exclusive: false, goes_on: true, stays: Some(export.to_string()) }
     }
 
     /// Sessions that are being ended.
     #[must_use]
     pub fn leaver(export: &ExportName) -> Self {
-        Self { who: format!("a session of {export} that is being ended"), exclusive: false, stays: None }
+        let who = format!("a session of {export} that is being ended");
+        Self { who, exclusive: false, goes_on: false, stays: None }
     }
 
     /// What to do where another one waits for its disk.

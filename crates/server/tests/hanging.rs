@@ -82,7 +82,8 @@ fn nobody_comes_to_a_disk_to_which_a_request_hangs() {
     server.write_export("writes", &disk, "exclusive = true");
     server.write_export("moves", &link, "");
     server.reload().expect_complete();
-    server.write_export("waits", &disk, "exclusive = true");
+    server.write_export("waits", &disk, "");
+    server.write_export("reads", &disk, "readonly = true");
     assert_eq!(server.reload().closing.kept, 1);
     let mut stuck = server.open("writes");
     stuck.write(0, &[1; BLOCK]).expect("it works");
@@ -91,16 +92,20 @@ fn nobody_comes_to_a_disk_to_which_a_request_hangs() {
     stuck.send_request(0, CMD_WRITE, 77, BLOCK as u64, BLOCK as u32, &[2; BLOCK]).expect("sent");
     wait_until_stuck(&server);
     fs::remove_file(server.conf("writes.conf")).expect("removed");
+    server.write_export("reads", &disk, "");
     std::thread::scope(|scope| {
         let reload = scope.spawn(|| server.reload());
         let fenced = |line: &str| line.contains("MIGRATEKIT: session fenced");
         assert!(server.wait_for(fenced, Duration::from_secs(10)).is_some());
-        let (_, why) = server.connect().go("waits").expect_err("its disk is not free yet");
-        assert!(why.contains("a reload is under way"), "{why}");
+        let come = |name: &'static str| scope.spawn(|| server.connect().go(name).map(drop));
+        for client in [come("waits"), come("reads")] {
+            let (_, why) = client.join().expect("an answer").expect_err("its disk is not free yet");
+            assert!(why.contains("a reload is under way"), "{why}");
+        }
         assert_eq!(reload.join().expect("it ends").closing.outcome, Outcome::Incomplete);
     });
     point(&link, &disk);
-    for name in ["waits", "moves"] {
+    for name in ["waits", "reads", "moves"] {
         let (_, why) = server.connect().go(name).expect_err("its disk is not free");
         assert!(why.contains("hangs, and this export must wait for its end"), "{why}");
     }
@@ -108,5 +113,39 @@ fn nobody_comes_to_a_disk_to_which_a_request_hangs() {
     let released = |line: &str| line.contains("MIGRATEKIT: export released");
     assert!(server.wait_for(released, Duration::from_secs(10)).is_some());
     server.open("waits").write(0, &[3; BLOCK]).expect("the disk is free");
+    drop(server);
+}
+
+/// P2, P5: who has lost the right to write may have a write in the kernel, and nobody has the disk for himself before that has
+/// ended.
+#[test]
+fn a_write_that_hangs_in_an_export_that_became_read_only_keeps_an_exclusive_one_out() {
+    let Some(frozen) = Frozen::new() else {
+        return skip_or_fail("a_write_that_hangs", "root, mkfs.ext4, fsfreeze and a loop device");
+    };
+    let setup = server();
+    let disk = frozen.mount().join("disk.img");
+    fs::write(&disk, [0; 4 * BLOCK]).expect("a disk");
+    let server = setup.start();
+    let frozen = frozen;
+    server.write_export("writes", &disk, "");
+    server.reload().expect_complete();
+    let mut stuck = server.open("writes");
+    stuck.write(0, &[1; BLOCK]).expect("it works");
+    stuck.flush().expect("flushed");
+    server.write_export("claims", &disk, "exclusive = true");
+    assert_eq!(server.reload().closing.kept, 1);
+    assert!(frozen.freeze("-f"));
+    stuck.send_request(0, CMD_WRITE, 77, BLOCK as u64, BLOCK as u32, &[2; BLOCK]).expect("sent");
+    wait_until_stuck(&server);
+    server.write_export("writes", &disk, "readonly = true");
+    assert_eq!(server.reload().closing.outcome, Outcome::Incomplete);
+    let (_, why) = server.connect().go("claims").expect_err("its disk is not free");
+    assert!(why.contains("export writes ("), "{why}");
+    assert!(frozen.freeze("-u"));
+    let until = Instant::now() + Duration::from_secs(10);
+    while server.connect().go("claims").is_err() {
+        assert!(Instant::now() < until, "the disk is free");
+    }
     drop(server);
 }

@@ -121,3 +121,25 @@ fn a_disk_that_an_exclusive_export_had_once_is_free() {
     server.open("later").write(0, &[5; BLOCK]).expect("nobody else's");
     server.open("moved").write(0, &[6; BLOCK]).expect("nobody else's");
 }
+
+/// P5: the one that is served goes on, also where its path leads nowhere at the moment of a reload.
+#[test]
+fn sessions_count_while_their_path_leads_nowhere() {
+    let setup = server();
+    let one = filled(setup.dir(), "one.img", 1);
+    let link = setup.dir().join("link");
+    point(&link, &one);
+    let server = setup.start();
+    server.write_export("served", &link, "");
+    server.reload().expect_complete();
+    let mut served = server.open("served");
+    served.write(0, &[3; BLOCK]).expect("written");
+    fs::remove_file(&link).expect("it is away");
+    server.write_export("claims", &one, "exclusive = true");
+    assert_eq!(server.reload().closing.kept, 1, "its disk is not free");
+    served.write(0, &[4; BLOCK]).expect("undisturbed");
+    point(&link, &one);
+    served.disc().expect("left");
+    server.open("served").write(0, &[5; BLOCK]).expect("it comes again");
+    assert!(server.connect().go("claims").is_err());
+}

@@ -73,6 +73,11 @@ fn who_is_served_beside_a_session_that_was_kept_goes_on_with_a_warning() {
     assert_eq!(warnings(), 2, "{:?}", server.lines());
     kept.write(0, &[4; BLOCK]).expect("undisturbed");
     new.write(0, &[5; BLOCK]).expect("undisturbed");
+    // Also where its client is just coming again when somebody reloads.
+    new.disc().expect("left");
+    new.expect_eof();
+    server.reload();
+    server.open("new").write(0, &[6; BLOCK]).expect("served");
 }
 
 /// P5: what a kept session writes to its own copy reaches no disk that another could want for itself.

@@ -73,7 +73,7 @@ impl Medium {
         rivals: &Rivals<'_>,
     ) -> Result<(), String> {
         assembly.is_wanted(&file.identity)?;
-        let _entrance = self.pass(rivals, assembly, &file.identity)?;
+        let entrance = self.pass(rivals, assembly, &file.identity)?;
         let mut state = self.lock();
         let here = state.open.iter().any(|open| Arc::ptr_eq(&open.identity.0, &known.0));
         if !here || state.closed && !state.retired {
@@ -86,8 +86,7 @@ impl Medium {
         }
         let size = file.store.geometry().size;
         let probe = Probe { identity: file.identity.clone(), size, kind: Kind::File, device: None };
-        state.seen.entry(assembly.path.clone()).or_insert(probe);
-        state.judged |= self.storage.client.is_none();
+        self.remember_first(&mut state, &assembly.path, probe, entrance.is_some());
         known.becomes(file.identity.clone());
         Ok(())
     }

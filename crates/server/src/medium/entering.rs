@@ -161,10 +161,7 @@ impl Medium {
             if self.storage.client.is_none() {
                 state.found = Some(opened.clone());
             }
-            let seen = state.seen.entry(open.assembly.path.clone()).or_insert(opened);
-            let is_it = seen.identity.same_disk(&open.identity.now());
-            // Whoever writes has been judged by now.
-            state.judged |= is_it && entrance.is_some() && self.storage.client.is_none();
+            self.remember_first(&mut state, &open.assembly.path, opened, entrance.is_some());
         }
         state.open.retain(|open| open.export.strong_count() > 0 || !open.seats.is_empty());
         state.open.push(open);

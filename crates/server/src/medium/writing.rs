@@ -1,9 +1,11 @@
 //! Which disks are written through a medium, and by whom nobody else may come to them (P5).
 
-use super::{Medium, Offline, Open};
+use super::{Medium, Offline, Open, State};
 use crate::assemble::Assembly;
 use crate::rivals::{Entrance, Rivals};
+use session::Sitter;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::SystemTime;
 use store::{Access, Identity, Probe};
@@ -12,33 +14,33 @@ impl Medium {
     /// The disks at its path that are open for writing, by sessions and by those who are just coming in.
     #[must_use]
     pub fn written(&self) -> Vec<Identity> {
-        self.written_where(|_| true)
+        self.written_where(&self.lock(), |_| true)
     }
 
     /// Of these, those that [`Medium::split_off`] takes away.
     #[must_use]
     pub fn written_elsewhere(&self, found: &[(PathBuf, Option<Probe>)]) -> Vec<Identity> {
         let state = self.lock();
-        let moved: Vec<(PathBuf, Identity)> =
-            state.moved(found).into_iter().map(|(path, now)| (path.clone(), now.identity.clone())).collect();
-        drop(state);
-        self.written_where(|open| {
-            let here = moved.iter().find(|(path, _)| *path == open.assembly.path);
-            here.is_some_and(|(_, now)| !open.identity.now().same_disk(now))
-        })
+        let moved = state.moved(found);
+        self.written_where(&state, |open| open.is_elsewhere(&moved))
     }
 
-    fn written_where(&self, wanted: impl Fn(&Open) -> bool) -> Vec<Identity> {
+    fn written_where(&self, state: &State, wanted: impl Fn(&Open) -> bool) -> Vec<Identity> {
         if !self.storage.changes.reach_the_path() {
             return Vec::new();
         }
+        // Who lost the right to write may have a write in the kernel that was let in before.
+        let may_write = |open: &Open| {
+            let is_busy = |sitter: &Arc<Sitter>| !sitter.turnstile.is_empty();
+            !open.seats.read_only_now.load(Ordering::SeqCst) || open.seats.sitters().iter().any(is_busy)
+        };
         let writes = |open: &&Open| {
             open.assembly.access == Access::ReadWrite
                 && open.export.strong_count() > 0
-                && !open.seats.read_only_now.load(Ordering::SeqCst)
+                && may_write(open)
                 && wanted(open)
         };
-        self.lock().open.iter().filter(writes).map(|open| open.identity.now()).collect()
+        state.open.iter().filter(writes).map(|open| open.identity.now()).collect()
     }
 
     /// The disk at its path that its next client may write to: the last reload has judged that, or its first client since.
@@ -68,6 +70,12 @@ impl Medium {
         self.lock().retired
     }
 
+    /// Nobody enters any more: whoever comes asks the catalog again.
+    pub fn close(&self) {
+        self.lock().closed = true;
+        self.changed.notify_all();
+    }
+
     /// Nobody enters before [`Medium::bring_online`]: another one has to leave its disk first.
     pub fn take_offline(&self) {
         self.lock().offline.get_or_insert((Offline::UnderWay, SystemTime::now()));
@@ -85,11 +93,20 @@ impl Medium {
         if !writes || disk.to_be_created() {
             return Ok(None);
         }
-        let state = self.lock();
         // Where the path depends on the client no reload judges.
-        let judged =
-            state.judged && state.seen.get(&assembly.path).is_some_and(|seen| seen.identity.same_disk(disk));
-        drop(state);
+        let judged = || {
+            let state = self.lock();
+            let seen = state.seen.get(&assembly.path);
+            state.judged && seen.is_some_and(|seen| seen.identity.same_disk(disk))
+        };
         rivals.pass(disk, judged).map(Some)
+    }
+
+    /// Somebody came to what is at this path now, and `passed` to write there.
+    pub(super) fn remember_first(&self, state: &mut State, path: &Path, probe: Probe, passed: bool) {
+        let identity = probe.identity.clone();
+        let seen = state.seen.entry(path.to_path_buf()).or_insert(probe);
+        let is_it = seen.identity.same_disk(&identity);
+        state.judged |= is_it && passed && self.storage.client.is_none();
     }
 }
