@@ -17,6 +17,7 @@ mod listing;
 mod look;
 mod nbd;
 mod original;
+mod planned;
 mod preflight;
 mod process;
 mod program;
@@ -166,7 +167,7 @@ fn put_in_place(work: &mut Work<'_, '_>, wanted: &Deploy) -> Result<Exit, String
     if new.sha256 == scene.in_place.sha256 {
         return Again { scene: &scene, wanted: before, left: None }.carry_out(work, place);
     }
-    let verdict = preflight(work, &scene, &new, place)?;
+    let verdict = preflight(work, &scene, &new, place, true)?;
     let manifest = manifest("deploy", &scene, &new, place, scene.served());
     let job = Job {
         scene: &scene,
@@ -191,6 +192,7 @@ fn preflight(
     scene: &Scene,
     coming: &Program,
     place: &Place,
+    restarts: bool,
 ) -> Result<Verdict, String> {
     let (for_backup, for_target) = needed_for(&scene.in_place, coming, &scene.target.path, &place.backups);
     let startup = scene.startup_as(coming.kind);
@@ -198,6 +200,7 @@ fn preflight(
         room_for_backup: (free(&place.backups)?, for_backup),
         room_for_target: (free(&scene.target.path)?, for_target),
         obstacles: [scene.orphans(), obstacles(&scene.target.path, &place.backups)].concat(),
+        clients: if restarts { &scene.clients } else { &[] },
         ..facts(scene, startup.as_ref(), coming.kind)
     };
     judge(work, &facts, place)
@@ -217,6 +220,7 @@ fn facts<'a>(scene: &'a Scene, startup: Option<&'a Startup>, coming: Kind) -> Fa
         startup,
         twice: scene.startup.as_ref().map(original::twice).unwrap_or_default(),
         leads: startup.map(|startup| leads::compare(now.unwrap_or_default(), startup)),
+        swapped: scene.swapped.clone(),
         now,
         clients: &scene.clients,
         room_for_backup: (0, 0),

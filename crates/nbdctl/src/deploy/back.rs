@@ -190,11 +190,8 @@ fn go_back(
 ) -> Result<Exit, String> {
     let chosen = &course.chosen;
     let finishes = !matches!(course.begins, Begins::Anew(_));
-    // What is half done is finished, but no session ends by it that nobody asked about.
-    let cuts = !scene.clients.is_empty() && !scene.runs_bytes_of(old);
-    let asked_to_cut = place.yes;
-    let place = &Place { yes: place.yes || (finishes && !cuts), ..place.clone() };
-    let mut verdict = preflight(work, scene, old, place)?;
+    let restarts = !(finishes && scene.runs_bytes_of(old));
+    let mut verdict = preflight(work, scene, old, place, restarts)?;
     let startup = scene.startup_as(old.kind);
     let before = match &course.begins {
         Begins::Anew(_) if scene.now.is_some() => scene.served(),
@@ -239,7 +236,7 @@ fn go_back(
         finishes,
         after_failing,
         serves: chosen.ran || !matches!(course.begins, Begins::InDeploy),
-        may_cut: asked_to_cut,
+        may_cut: place.yes,
         restarted: Cell::new(false),
     };
     carry_out(work, &job, &verdict, place)

@@ -7,6 +7,7 @@ use super::leads::Knows;
 use super::listing::{self, Listing, Seen, Served};
 use super::nbd::Address;
 use super::original;
+use super::planned;
 use super::process::{self, PID_FILE, Process};
 use super::program::{Kind, Program};
 use super::service::Manager;
@@ -16,10 +17,9 @@ use super::work::Work;
 use super::{CONFIG, backup::Manifest};
 use crate::args::{self, Place};
 use crate::client::{Ask, Client, Path as Route};
-use crate::output::Output;
 use crate::text::{name, shown};
-use crate::words::plan;
-use control::view::{Export, Plan, Session, Startup, Status};
+use control::view::{Export, Session, Startup, Status};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -55,6 +55,8 @@ pub struct Scene {
     pub listens: Vec<Address>,
     /// Who is connected.
     pub clients: Vec<String>,
+    /// Exports of which the server refuses the disk that is at their path now (P4), and why.
+    pub swapped: BTreeMap<String, String>,
     /// The server says itself that a reload would change nothing.
     pub settled: bool,
 }
@@ -102,7 +104,11 @@ pub fn look(work: &mut Work<'_, '_>, place: &Place, manifest: Option<&Manifest>)
         work.say("the server that runs was started from a file that is not there any more");
     }
     let given = process.as_ref().map(Process::given).unwrap_or_default();
-    let config = config.or(given.config.clone()).unwrap_or_else(|| CONFIG.into());
+    let known = config.or(given.config.clone());
+    if known.is_none() && process.is_none() {
+        reads_another(&target.path, others.iter().chain(&orphans))?;
+    }
+    let config = known.unwrap_or_else(|| CONFIG.into());
     work.say(format!("configuration: {}", config.display()));
     let orphans = of_configuration(orphans, &config);
     let pid_file = pid_file.or_else(|| written(process.as_ref()?));
@@ -127,6 +133,7 @@ pub fn look(work: &mut Work<'_, '_>, place: &Place, manifest: Option<&Manifest>)
         now: None,
         listens: Vec::new(),
         clients: Vec::new(),
+        swapped: BTreeMap::new(),
         settled: false,
     })
 }
@@ -178,6 +185,18 @@ fn say_others(work: &mut Work<'_, '_>, target: &Path, others: &[Process]) {
             one.pid
         ));
     }
+}
+
+/// Where nobody says which configuration is meant, whoever executes the target may be who is meant.
+fn reads_another<'a>(target: &Path, mut others: impl Iterator<Item = &'a Process>) -> Result<(), String> {
+    let other = others.find(|one| one.is_of(target) && one.config() != Path::new(CONFIG));
+    other.map_or(Ok(()), |one| {
+        let (pid, target, config) = (one.pid, target.display(), one.config());
+        Err(format!(
+            "process {pid} executes {target} with the configuration {}, and no server of {CONFIG} is seen: --config says which is meant",
+            config.display()
+        ))
+    })
 }
 
 /// Of those that serve for a server that has ended, the ones that it started with this configuration: they have its disks.
@@ -282,10 +301,11 @@ impl Scene {
             }
             Err(why) => work.say(format!("exports: not seen: {why}")),
         }
-        if let Some(plan) = client.filter(|_| runs.kind == Kind::Enhanced).as_ref().and_then(ask_for_plan) {
+        if let Some(plan) = client.filter(|_| runs.kind == Kind::Enhanced).as_ref().and_then(planned::ask) {
             work.say("what a reload would do, as its own plan says:");
-            told(&plan).iter().for_each(|line| work.say(format!("  {line}")));
-            self.settled = changes_nothing(&plan);
+            planned::told(&plan).iter().for_each(|line| work.say(format!("  {line}")));
+            self.settled = planned::changes_nothing(&plan);
+            self.swapped = planned::swapped(&plan);
         }
     }
 
@@ -351,19 +371,4 @@ fn knows<'a>(process: &'a Process, kind: Kind, client: Option<&Client>) -> Knows
         (Kind::Enhanced, Some(all)) => Knows::Told(all.into_iter().map(|one| (one.name, one.path)).collect()),
         (Kind::Enhanced, None) => Knows::Nobody,
     }
-}
-
-fn ask_for_plan(client: &Client) -> Option<Plan> {
-    client.ask(&Ask::get(Route::v1("plan").within(client.timeout()))).ok()?.value().ok()
-}
-
-/// As `nbdctl plan` shows it.
-fn told(plan: &Plan) -> Vec<String> {
-    let (mut out, mut err) = (Vec::new(), Vec::new());
-    plan::say(plan, None, &mut Output::new(&mut out, &mut err, false));
-    String::from_utf8_lossy(&out).lines().map(Into::into).collect()
-}
-
-fn changes_nothing(plan: &Plan) -> bool {
-    plan.steps.is_empty() && plan.settings.is_empty() && plan.refused.is_empty()
 }

@@ -21,6 +21,8 @@ pub struct Facts<'a> {
     pub twice: Vec<Twice>,
     /// What of the exports of now leads to another disk then.
     pub leads: Option<BTreeMap<String, Lead>>,
+    /// Exports of which ours refuses the disk that is at their path now, and why.
+    pub swapped: BTreeMap<String, String>,
     /// What is served now; none where no server runs.
     pub now: Option<&'a [Seen]>,
     /// Who is connected, each a sentence.
@@ -91,6 +93,7 @@ pub fn since(startup: Option<&Startup>, before: &[Seen]) -> Announced {
         startup: Some(startup),
         twice: Vec::new(),
         leads: None,
+        swapped: BTreeMap::new(),
         now: Some(before),
         clients: &[],
         room_for_backup: (0, 0),
@@ -199,7 +202,8 @@ fn become_another(facts: &Facts<'_>, seen: &Seen, export: &StartupExport, verdic
             lines.push(format!("{named} will be what its path leads to now: {}", shown(why)));
         }
         (Some(Lead::Unknown), _) => verdict.unseen.push(seen.name.clone()),
-        _ => {}
+        // A start is a word that the disk of now is meant, as a reload is.
+        _ => lines.extend(facts.swapped.get(&seen.name).cloned()),
     }
     if let (Some(was), Some(is)) = (seen.size, export.size)
         && was != is
@@ -208,7 +212,7 @@ fn become_another(facts: &Facts<'_>, seen: &Seen, export: &StartupExport, verdic
         verdict.announced.resized.insert(seen.name.clone(), is);
     }
     verdict.changes.extend(lines.iter().map(|line| format!("~ {line}")));
-    let is_asked_about = facts.twice.iter().any(|twice| twice.name == seen.name);
+    let is_asked_about = facts.twice.iter().any(|twice| twice.name == seen.name && !twice.one_disk);
     if lead != Some(&Lead::Same) && !is_asked_about {
         verdict.asks.extend(lines);
     }

@@ -47,14 +47,24 @@ pub fn restart(
     note: &mut dyn FnMut(u32) -> Result<(), String>,
 ) -> Result<(), String> {
     let socket = scene.unixsock().filter(|_| coming == Kind::Original);
-    if let Some(socket) = socket.filter(|path| is_socket(path)) {
-        // 3.24 takes the file that a server leaves for one that listens, and does not start.
-        let removed = fs::remove_file(&socket);
-        let how =
-            removed.map_or_else(|error| format!("cannot be removed: {error}"), |()| "is removed".into());
-        work.say(format!("the socket {} is in the way of the original, and {how}", socket.display()));
+    let Some(socket) = socket.filter(|path| is_socket(path)) else {
+        return scene.manager.restart(work, note);
+    };
+    // 3.24 takes the file that a server leaves for one that listens, and does not start. It goes aside first: where the
+    // restart fails, the server of before may listen there still.
+    let aside = socket.with_added_extension("aside");
+    let moved = fs::rename(&socket, &aside);
+    let how = moved.map_or_else(|error| format!("cannot be moved: {error}"), |()| "is moved aside".into());
+    work.say(format!("the socket {} is in the way of the original, and {how}", socket.display()));
+    let done = scene.manager.restart(work, note);
+    let serves_on = done.is_err() && scene.process.as_ref().is_some_and(|process| !process.has_ended());
+    let cleared = if serves_on { fs::rename(&aside, &socket) } else { fs::remove_file(&aside) };
+    match cleared {
+        Ok(()) if serves_on => work.say(format!("the socket {} is back", socket.display())),
+        Ok(()) => {}
+        Err(error) => work.say(format!("{}: {error}", aside.display())),
     }
-    scene.manager.restart(work, note)
+    done
 }
 
 fn is_socket(path: &Path) -> bool {

@@ -13,6 +13,7 @@ use super::restart::{nobody_came, restart};
 use super::state::{Running, State};
 use super::stop::{came, stop};
 use super::verify::{Expected, verify};
+use super::which;
 use super::work::Work;
 use crate::exit::Exit;
 use std::cell::Cell;
@@ -142,7 +143,8 @@ impl Job<'_> {
         let gone = self.scene.ends();
         self.restart(work, "restart", self.new.kind)?;
         self.begin(work, "verify")?;
-        verify(work, &Expected { gone: &gone, alone: true, ..self.expected(self.new) })
+        verify(work, &Expected { gone: &gone, alone: true, ..self.expected(self.new) })?;
+        self.spares_others()
     }
 
     fn restart(&self, work: &mut Work<'_, '_>, step: &str, coming: Kind) -> Result<(), String> {
@@ -246,7 +248,7 @@ impl Job<'_> {
             match serves {
                 Ok(()) => {
                     work.say("the server was not restarted: it serves on as it did");
-                    return Ok(());
+                    return self.spares_others();
                 }
                 Err(why) => work.say(format!("it does not serve on: {why}")),
             }
@@ -255,7 +257,17 @@ impl Job<'_> {
         verify(work, &Expected { before, gone: &came, ..self.expected(old) })?;
         // As before: they are of the same program.
         self.scene.orphans_now().iter().for_each(|one| work.say(clients::of_orphan(one)));
-        Ok(())
+        self.spares_others()
+    }
+
+    /// A restart that is said may be another server's.
+    fn spares_others(&self) -> Result<(), String> {
+        let of_target = |one: &Process| one.is_of(&self.scene.target.path);
+        let heads = which::heads(&self.scene.others, of_target);
+        heads.into_iter().find(|one| one.has_ended()).map_or(Ok(()), |one| {
+            let (pid, words) = (one.pid, one.words.join(" "));
+            Err(format!("meanwhile process {pid} ({words}) has ended, which is another server: does the restart end it?"))
+        })
     }
 
     fn stranded(&self, work: &mut Work<'_, '_>) -> Exit {

@@ -3,6 +3,7 @@
 use super::machine::Machine;
 use super::{no_original, ours};
 use std::fs;
+use testkit::Client;
 
 /// The original at two addresses and a Unix socket.
 fn at_three() -> Option<Machine> {
@@ -61,4 +62,27 @@ fn an_address_where_nobody_answered_before_is_told_and_not_asked_for() {
     let new = without(&machine, ", 127.0.0.3");
     let silent = format!("look      nobody answers at 127.0.0.3:{}: ", machine.port);
     machine.run("deploy", &[&new]).ends(0, &[&silent, "done: "]);
+}
+
+/// Whoever serves goes on at its socket where the command that should restart it cannot be run.
+#[test]
+fn a_restart_that_fails_leaves_the_socket_of_the_server_that_goes_on() {
+    let Some(machine) = Machine::new(&["a"]) else { return no_original() };
+    let socket = machine.dir.join("nbd.sock");
+    let text = fs::read_to_string(machine.config()).expect("read");
+    let text = text.replace("[dummy]", &format!("unixsock = {}\n[dummy]", socket.display()));
+    fs::write(machine.config(), text).expect("written");
+    let restarted = std::process::Command::new(machine.dir.join("restart")).status();
+    assert!(restarted.expect("it runs").success());
+    machine.wait("it serves", || Client::connect_unix(&socket).is_ok());
+    machine.run("deploy", &[&ours()]).ends(0, &["done: "]);
+    let restart = fs::read_to_string(machine.dir.join("restart")).expect("read");
+    machine.script("restart", "#!/bin/sh\nexit 127\n");
+    machine
+        .run("rollback", &[])
+        .ends(2, &[&format!("the socket {} is back", socket.display()), "it serves on as it did"]);
+    Client::connect_unix(&socket).expect("it listens").go("a").expect("served");
+    machine.script("restart", &restart);
+    machine.run("rollback", &[]).ends(0, &["done: "]);
+    assert!(!machine.dir.join("nbd.sock.aside").exists());
 }

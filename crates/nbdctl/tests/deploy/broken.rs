@@ -182,3 +182,15 @@ fn what_does_not_run_any_more_is_rolled_back_too() {
     machine.run("rollback", &[]).ends(0, &["does not run here", "done: "]);
     machine.serves(false, &["a", "b"]);
 }
+
+/// What is half done is finished, but no disk becomes another by it that nobody asked about.
+#[test]
+fn what_was_broken_off_is_finished_on_the_disks_of_now_or_asked_about() {
+    let Some(machine) = Machine::new(&["a", "b"]) else { return no_original() };
+    killed_in(&machine, "verify");
+    end_restart(&machine);
+    machine.export("a", &machine.disk("b"), "");
+    let said = format!("REFUSED: a leads to {} now, and will lead to ", machine.disk("a").display());
+    machine.run("rollback", &[]).ends(1, &[&said]);
+    machine.run("rollback", &["--yes"]).ends(0, &["done: "]);
+}

@@ -5,7 +5,7 @@ use super::{no_original, ours};
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::PathBuf;
-use testkit::Client;
+use testkit::{Client, LoopDevice, skip_or_fail};
 
 /// A disk whose bytes are the same at both ends, where a look compares, and others between them.
 fn twin(machine: &Machine, name: &str) -> PathBuf {
@@ -131,4 +131,42 @@ fn with_no_server_running_a_rollback_is_judged_by_the_configuration_of_today() {
     machine.export("c", &machine.disk("c"), &format!("authfile = {}", nobody.display()));
     let done = ["verify    export: a 2097152 bytes, read\n", "export: c, not to be read: ", "done: "];
     machine.run("rollback", &[]).ends(0, &done);
+}
+
+/// Both files lead to one disk, which is another than the one that is served: that is asked about as of any other name.
+#[test]
+fn a_name_in_two_files_of_one_disk_that_is_another_than_now_is_asked_about() {
+    let Some(machine) = Machine::new(&["a"]) else { return no_original() };
+    let new = twin(&machine, "twin");
+    machine.export("a", &new, "");
+    fs::write(machine.dir.join("conf.d/b.conf"), format!("[a]\nexportname = {}\n", new.display()))
+        .expect("written");
+    let said = format!("a leads to {} now, and will lead to {}", machine.disk("a").display(), new.display());
+    machine.run("deploy", &[&ours()]).ends(1, &[&format!("REFUSED: {said}\n")]);
+    assert!(!has_the_twin(&machine, "a"));
+}
+
+/// P4: nobody may write to a disk that has come to a path until somebody has said that it is meant; a restart is no such word.
+#[test]
+fn a_disk_that_ours_refuses_is_not_served_by_a_restart_that_nobody_asked_about() {
+    let Some(machine) = Machine::new(&["a", "b"]) else { return no_original() };
+    let devices = ["a", "b"].map(|name| LoopDevice::attach(&machine.disk(name)));
+    let [Some(one), Some(two)] = &devices else {
+        return skip_or_fail("a_disk_that_ours_refuses", "root and loop devices");
+    };
+    let link = machine.dir.join("link");
+    symlink(one.path(), &link).expect("a link");
+    machine.export("a", &link, "");
+    fs::remove_file(machine.dir.join("conf.d/b.conf")).expect("removed");
+    machine.restart();
+    machine.run("deploy", &[&ours()]).ends(0, &["done: "]);
+    fs::remove_file(&link).expect("removed");
+    symlink(two.path(), &link).expect("a link");
+    let said =
+        format!("REFUSED: a would be served from another disk that is at {} now: it was ", link.display());
+    let later = machine.later_build().display().to_string();
+    machine.run("deploy", &[&later]).ends(1, &[&said]);
+    machine.run("rollback", &[]).ends(1, &[&said]);
+    assert!(Client::connect_tcp(machine.port).expect("it listens").go("a").is_err());
+    machine.run("rollback", &["--yes"]).ends(0, &["done: "]);
 }

@@ -104,3 +104,35 @@ fn a_deploy_that_fails_beside_another_server_goes_back_to_its_own() {
     two.machine.serves(false, &["a", "b"]);
     client.read(0, 512).expect("nobody is disturbed");
 }
+
+/// With a pid file that is not there nobody is found, and the default configuration is nobody's.
+#[test]
+fn a_server_that_is_meant_and_not_found_is_not_taken_for_another_one() {
+    let Some(machine) = Machine::new(&["a"]) else { return no_original() };
+    let mut client = machine.open("a");
+    let (pid, config) = (machine.pid().expect("it runs"), machine.config().display().to_string());
+    let wrong = machine.dir.join("no-pid").display().to_string();
+    let said = format!(
+        "REFUSED: process {pid} executes {} with the configuration {config}",
+        machine.target().display()
+    );
+    machine
+        .run_without_pid_file("deploy", &[&ours(), "--pid-file", &wrong])
+        .ends(1, &[&said, "--config says which"]);
+    client.read(0, 512).expect("undisturbed");
+}
+
+/// A restart that is said may be another server's. That cannot be foreseen, and is not called well.
+#[test]
+fn a_restart_that_ends_another_server_is_told() {
+    let Some(two) = Two::new() else { return no_original() };
+    let restart = two.machine.dir.join("restart");
+    let text = fs::read_to_string(&restart).expect("read");
+    let kills = format!("#!/bin/sh\nkill {} 2>/dev/null\n", two.other_pid);
+    two.machine.script("restart", &text.replacen("#!/bin/sh\n", &kills, 1));
+    let config = two.machine.config().display().to_string();
+    let said = format!("meanwhile process {} (", two.other_pid);
+    two.machine
+        .run("deploy", &[&ours(), "--config", &config])
+        .ends(4, &[&said, "has ended, which is another server", "AN OPERATOR IS NEEDED"]);
+}

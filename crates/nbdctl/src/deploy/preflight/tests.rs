@@ -46,6 +46,7 @@ fn facts<'a>(startup: &'a Startup, now: &'a [Seen]) -> Facts<'a> {
         startup: Some(startup),
         twice: Vec::new(),
         leads: Some(now.iter().map(|seen| (seen.name.clone(), Lead::Same)).collect()),
+        swapped: BTreeMap::new(),
         now: Some(now),
         clients: &[],
         room_for_backup: (10, 10),
