@@ -209,6 +209,7 @@ fn the_image_serves_reloads_tells_its_health_and_ends_in_order() {
 
 /// Not on a volume: on the container's own layers.
 #[test]
+#[ignore = "cargo x lab"]
 fn the_image_serves_files_of_its_own_file_system() {
     let Some((engine, product)) = built("the_image_serves_files_of_its_own_file_system") else { return };
     let image = product.target(&engine, "runtime");
@@ -229,6 +230,7 @@ fn the_image_serves_files_of_its_own_file_system() {
 
 /// The compose file as it is, but for the ports.
 #[test]
+#[ignore = "cargo x lab"]
 fn the_compose_file_shows_a_volume_a_reload_and_the_metrics() {
     let test = "the_compose_file_shows_a_volume_a_reload_and_the_metrics";
     if let Some(what) = lab::missing(&["docker-compose"]) {

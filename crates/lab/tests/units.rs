@@ -32,6 +32,7 @@ enum Reload {
 }
 
 #[test]
+#[ignore = "cargo x lab"]
 fn the_packages_own_unit_serves_disks_and_files_where_the_original_is_not() {
     let Some((engine, disk)) = lab("the_packages_own_unit_serves_disks_and_files") else { return };
     let machine = disk.machine(&engine, Base::Bookworm);
