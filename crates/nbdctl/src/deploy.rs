@@ -196,13 +196,13 @@ fn preflight(
 ) -> Result<Verdict, String> {
     let (for_backup, for_target) = needed_for(&scene.in_place, coming, &scene.target.path, &place.backups);
     let startup = scene.startup_as(coming.kind);
-    let facts = Facts {
+    let mut facts = Facts {
         room_for_backup: (free(&place.backups)?, for_backup),
         room_for_target: (free(&scene.target.path)?, for_target),
-        obstacles: [scene.orphans(), obstacles(&scene.target.path, &place.backups)].concat(),
         clients: if restarts { &scene.clients } else { &[] },
         ..facts(scene, startup.as_ref(), coming.kind)
     };
+    facts.obstacles.extend(obstacles(&scene.target.path, &place.backups));
     judge(work, &facts, place)
 }
 

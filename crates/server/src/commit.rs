@@ -41,12 +41,6 @@ pub struct Commit<'a> {
     done: Done,
 }
 
-/// It was blocked, or read-only, or its disk was not there at the last reload.
-fn may_write_from_now_on(before: &Entry, settings: &Export) -> bool {
-    let was_away = before.medium.storage.client.is_none() && !before.medium.is_judged();
-    !settings.readonly && (before.blocked.is_some() || before.settings.readonly || was_away)
-}
-
 /// The next catalog's entries, the media to fence with the reason, and the counts.
 #[derive(Default)]
 pub struct Done {
@@ -61,8 +55,7 @@ impl<'a> Commit<'a> {
     /// Nothing is done yet.
     #[must_use]
     pub fn new(report: &'a Report, retired: &'a Retired, kept_back: &'a [KeptBack], generation: u64) -> Self {
-        let aloud = generation > 1;
-        Self { report, aloud, retired, kept_back, generation, done: Done::default() }
+        Self { report, aloud: generation > 1, retired, kept_back, generation, done: Done::default() }
     }
 
     /// Carries them out.
@@ -255,6 +248,12 @@ impl<'a> Commit<'a> {
             self.report.say(level, line);
         }
     }
+}
+
+/// It was blocked, or read-only, or its disk was not there at the last reload.
+fn may_write_from_now_on(before: &Entry, settings: &Export) -> bool {
+    let was_away = before.medium.storage.client.is_none() && !before.medium.is_judged();
+    !settings.readonly && (before.blocked.is_some() || before.settings.readonly || was_away)
 }
 
 /// Both paths, or, where they are the same, what differs besides.

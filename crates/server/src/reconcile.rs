@@ -83,7 +83,7 @@ impl Reconciler {
         let catalog = self.shared.catalog();
         let entry = catalog.find(name.as_bytes());
         let kept = self.shared.kept().into_iter().filter(|medium| medium.name.as_bytes() == name.as_bytes());
-        let entrance = self.shared.entrance.lock().unwrap_or_else(PoisonError::into_inner);
+        let entrance = self.shared.entrance();
         let media = entry.map(|entry| entry.medium.split_off_all()).into_iter().chain(kept);
         let old: Vec<_> = media.map(|medium| (medium, "an operator asked for it".to_owned())).collect();
         if old.is_empty() {
@@ -243,7 +243,7 @@ impl Reconciler {
         let mut prepared = Prepared::look(&wanted, &before);
         // From the judgement to the new catalog nobody comes to a disk of whom the judgement did not know.
         let shared = self.shared.clone();
-        let entrance = shared.entrance.lock().unwrap_or_else(PoisonError::into_inner);
+        let entrance = shared.entrance();
         self.forget_those_who_left();
         prepared.claim(&wanted, &before, &self.shared.kept());
         let plan = Plan::between(&self.running, &wanted, &prepared.moved);
@@ -322,7 +322,7 @@ impl Reconciler {
         let hangs = || fenced.iter().filter(|one| !one.hanging.is_empty());
         hangs().for_each(|one| one.say_what_hangs(&self.report));
         // From one list to the other at once, for whoever asks both.
-        let entrance = self.shared.entrance.lock().unwrap_or_else(PoisonError::into_inner);
+        let entrance = self.shared.entrance();
         self.shared.retired.lock().unwrap_or_else(PoisonError::into_inner).retain(|medium| !gone(medium));
         let mut hanging = self.shared.hanging.lock().unwrap_or_else(PoisonError::into_inner);
         hanging.extend(hangs().map(|one| one.medium.clone()));

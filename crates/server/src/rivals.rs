@@ -45,7 +45,7 @@ impl<'a> Rivals<'a> {
     pub fn pass(&self, disk: &Identity, judged: impl Fn() -> bool) -> Result<Entrance<'a>, String> {
         let (mut elsewhere, mut of) = (BTreeSet::new(), 0);
         loop {
-            let entrance = Entrance(self.shared.entrance.lock().unwrap_or_else(PoisonError::into_inner));
+            let entrance = Entrance(self.shared.entrance());
             self.waits_for_nobody(disk)?;
             let catalog = self.shared.catalog();
             if catalog.generation != of {

@@ -13,7 +13,7 @@ use crate::roll::Roll;
 use crate::tls::Keeper;
 use control::Events;
 use session::Limits;
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 /// See the module.
 pub struct Shared {
@@ -43,7 +43,7 @@ pub struct Shared {
     pub hanging: Hanging,
     /// Held while a store is made known, so that of two who come to one disk the second sees the first; and by a reload from
     /// its judgement to its catalog.
-    pub entrance: Mutex<()>,
+    entrance: Mutex<()>,
     catalog: RwLock<Arc<Catalog>>,
 }
 
@@ -84,6 +84,11 @@ impl Shared {
     #[must_use]
     pub fn kept(&self) -> Vec<Arc<Medium>> {
         self.retired.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Nobody else comes to any disk, and no reload judges, as long as it is held.
+    pub fn entrance(&self) -> MutexGuard<'_, ()> {
+        self.entrance.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// From now on these are the exports.

@@ -9,7 +9,16 @@ use common::{BLOCK, point, server};
 use std::fs;
 use std::time::{Duration, Instant};
 use testkit::spec::{CMD_WRITE, REP_ERR_POLICY};
-use testkit::{CLOSED, Outcome, skip_or_fail};
+use testkit::{CLOSED, Client, Outcome, ServerProcess, skip_or_fail};
+
+/// What was written and flushed is there; the next write hangs in the kernel.
+fn hang(frozen: &Frozen, server: &ServerProcess, client: &mut Client) {
+    client.write(0, &[1; BLOCK]).expect("it works");
+    client.flush().expect("flushed");
+    assert!(frozen.freeze("-f"));
+    client.send_request(0, CMD_WRITE, 77, BLOCK as u64, BLOCK as u32, &[2; BLOCK]).expect("sent");
+    wait_until_stuck(server);
+}
 
 #[test]
 fn a_request_that_hangs_keeps_its_successor_offline_and_nobody_else() {
@@ -29,11 +38,7 @@ fn a_request_that_hangs_keeps_its_successor_offline_and_nobody_else() {
     server.write_export("other", &other, "");
     server.reload().expect_complete();
     let (mut stuck, mut other) = (server.open("disk"), server.open("other"));
-    stuck.write(0, &[1; BLOCK]).expect("it works");
-    stuck.flush().expect("flushed");
-    assert!(frozen.freeze("-f"));
-    stuck.send_request(0, CMD_WRITE, 77, BLOCK as u64, BLOCK as u32, &[2; BLOCK]).expect("sent");
-    wait_until_stuck(&server);
+    hang(&frozen, &server, &mut stuck);
 
     server.write_export("disk", &new, "");
     let reloaded = server.reload();
@@ -86,11 +91,7 @@ fn nobody_comes_to_a_disk_to_which_a_request_hangs() {
     server.write_export("reads", &disk, "readonly = true");
     assert_eq!(server.reload().closing.kept, 1);
     let mut stuck = server.open("writes");
-    stuck.write(0, &[1; BLOCK]).expect("it works");
-    stuck.flush().expect("flushed");
-    assert!(frozen.freeze("-f"));
-    stuck.send_request(0, CMD_WRITE, 77, BLOCK as u64, BLOCK as u32, &[2; BLOCK]).expect("sent");
-    wait_until_stuck(&server);
+    hang(&frozen, &server, &mut stuck);
     fs::remove_file(server.conf("writes.conf")).expect("removed");
     server.write_export("reads", &disk, "");
     std::thread::scope(|scope| {
@@ -131,13 +132,9 @@ fn a_write_that_hangs_in_an_export_that_became_read_only_keeps_an_exclusive_one_
     server.write_export("writes", &disk, "");
     server.reload().expect_complete();
     let mut stuck = server.open("writes");
-    stuck.write(0, &[1; BLOCK]).expect("it works");
-    stuck.flush().expect("flushed");
     server.write_export("claims", &disk, "exclusive = true");
     assert_eq!(server.reload().closing.kept, 1);
-    assert!(frozen.freeze("-f"));
-    stuck.send_request(0, CMD_WRITE, 77, BLOCK as u64, BLOCK as u32, &[2; BLOCK]).expect("sent");
-    wait_until_stuck(&server);
+    hang(&frozen, &server, &mut stuck);
     server.write_export("writes", &disk, "readonly = true");
     assert_eq!(server.reload().closing.outcome, Outcome::Incomplete);
     let (_, why) = server.connect().go("claims").expect_err("its disk is not free");

@@ -68,13 +68,7 @@ fn an_address_where_nobody_answered_before_is_told_and_not_asked_for() {
 #[test]
 fn a_restart_that_fails_leaves_the_socket_of_the_server_that_goes_on() {
     let Some(machine) = Machine::new(&["a"]) else { return no_original() };
-    let socket = machine.dir.join("nbd.sock");
-    let text = fs::read_to_string(machine.config()).expect("read");
-    let text = text.replace("[dummy]", &format!("unixsock = {}\n[dummy]", socket.display()));
-    fs::write(machine.config(), text).expect("written");
-    let restarted = std::process::Command::new(machine.dir.join("restart")).status();
-    assert!(restarted.expect("it runs").success());
-    machine.wait("it serves", || Client::connect_unix(&socket).is_ok());
+    let socket = machine.restart_on_a_unix_socket();
     machine.run("deploy", &[&ours()]).ends(0, &["done: "]);
     let restart = fs::read_to_string(machine.dir.join("restart")).expect("read");
     machine.script("restart", "#!/bin/sh\nexit 127\n");

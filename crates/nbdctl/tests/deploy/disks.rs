@@ -47,13 +47,7 @@ fn a_path_that_was_edited_and_not_reloaded_is_seen_though_the_bytes_are_equal() 
 #[test]
 fn what_nobody_can_see_is_not_said_to_be_the_same() {
     let Some(machine) = Machine::new(&["a"]) else { return no_original() };
-    let socket = machine.dir.join("nbd.sock");
-    let text = fs::read_to_string(machine.config()).expect("read");
-    let text = text.replace("[dummy]", &format!("unixsock = {}\n[dummy]", socket.display()));
-    fs::write(machine.config(), text).expect("written");
-    let restarted = std::process::Command::new(machine.dir.join("restart")).status();
-    assert!(restarted.expect("it runs").success());
-    machine.wait("it serves", || Client::connect_unix(&socket).is_ok());
+    let socket = machine.restart_on_a_unix_socket();
     machine
         .run("deploy", &[&ours(), "--dry-run"])
         .ends(0, &["preflight no export will be another than now\n"]);

@@ -81,6 +81,19 @@ impl Machine {
         self.wait("it serves", || Client::connect_tcp(self.port).is_ok());
     }
 
+    /// The same with a `unixsock`, which takes the place of the port: where it is.
+    #[track_caller]
+    pub fn restart_on_a_unix_socket(&self) -> PathBuf {
+        let socket = self.dir.join("nbd.sock");
+        let text = fs::read_to_string(self.config()).expect("read");
+        let text = text.replace("[dummy]", &format!("unixsock = {}\n[dummy]", socket.display()));
+        fs::write(self.config(), text).expect("written");
+        let started = Command::new(self.dir.join("restart")).status().expect("it runs");
+        assert!(started.success());
+        self.wait("it serves", || Client::connect_unix(&socket).is_ok());
+        socket
+    }
+
     /// Ours, with a byte more.
     pub fn later_build(&self) -> PathBuf {
         let later = self.dir.join("later");
